@@ -1,0 +1,31 @@
+"""jaxes: GPU-batched evolution strategies on JAX."""
+
+from jaxes import problems
+from jaxes.bounds import Clip, Reflect, Resample, Wrap
+from jaxes.loop import History, Result, run
+from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
+from jaxes.problems import Problem
+from jaxes.space import Box
+from jaxes.stop import Stop, StopReason
+from jaxes.strategies import ES
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ES",
+    "Box",
+    "Clip",
+    "History",
+    "OneFifth",
+    "Problem",
+    "Reflect",
+    "Resample",
+    "Result",
+    "Schedule",
+    "SelfAdaptation",
+    "Stop",
+    "StopReason",
+    "Wrap",
+    "problems",
+    "run",
+]

@@ -1,0 +1,81 @@
+"""What is refused, in words that name the argument, the value it got and what it may be."""
+
+import numbers
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def is_traced(*values: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def check_value(owner: str, name: str, value: Any, ok: Callable[[np.ndarray], Any], may_be: str) -> None:
+    """Raises unless `ok` holds for every number in the pytree `value`. Tracers have no value yet and pass."""
+    for leaf in jax.tree.leaves(value):
+        if not is_traced(leaf) and not np.all(ok(np.asarray(leaf))):
+            raise ValueError(f"{owner}({name}=...) must be {may_be}, got {value}.")
+
+
+def check_integer(owner: str, name: str, value: Any, at_least: int) -> int:
+    """The value as an `int`; bool and float are refused rather than rounded."""
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise TypeError(f"{owner}({name}=...) must be an integer, got {value!r} of type {type(value).__name__}.")
+    value = operator.index(value)
+    if value < at_least:
+        raise ValueError(f"{owner}({name}=...) must be at least {at_least}, got {value}.")
+    return value
+
+
+def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{owner}({name}=...) must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+
+
+def as_leaf(owner: str, name: str, value: Any, dtype: Any) -> Any:
+    """The number or array `value` in `dtype`, so that 0.3, `np.float64(0.3)` and an array of it are one program."""
+    if isinstance(value, jax.Array):
+        if not jnp.issubdtype(value.dtype, jnp.number):
+            raise TypeError(f"{owner}({name}=...) must be a number or an array of numbers, got dtype {value.dtype}.")
+        return value.astype(dtype)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iuf":
+            raise TypeError
+        return array.astype(dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"{owner}({name}=...) must be a number or an array of numbers, got {value!r}.") from None
+
+
+def as_key(owner: str, key: Any) -> jax.Array:
+    """A typed PRNG key from a key or from an integer seed; keys made by `jax.random.PRNGKey` are accepted too."""
+    if isinstance(key, numbers.Integral) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    if isinstance(key, jax.Array | np.ndarray):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+            return key
+        if key.dtype == np.uint32 and key.shape == (2,):
+            return jax.random.wrap_key_data(jnp.asarray(key))
+        if jnp.issubdtype(key.dtype, jnp.integer) and key.shape == ():
+            return jax.random.key(key)
+        got = f"an array of dtype {key.dtype} and shape {key.shape}"
+    else:
+        got = f"{key!r}"
+    raise TypeError(f"{owner}(key=...) must be one key of jax.random.key(seed) or an integer seed, got {got}.")
+
+
+def describe(tree: Any) -> str:
+    """The shapes of a pytree, as error messages show them."""
+    shapes = jax.tree.map(lambda leaf: tuple(np.shape(leaf)), tree)
+    return str(shapes)
+
+
+def as_float_dtype(*values: ArrayLike) -> Any:
+    """The floating dtype of the values: their own if they are floating arrays, else JAX's default."""
+    dtype = jnp.result_type(*[v if isinstance(v, jax.Array) else np.asarray(v) for v in values])
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)

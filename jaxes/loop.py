@@ -1,0 +1,336 @@
+"""run(): a strategy, an objective and a key in, a `Result` out, as one compiled program.
+
+The loop is a `while` over blocks; a block is a `scan` over generations. A run that has met its stop condition is frozen
+until its block ends, and the `while` ends when all runs have stopped: a batch costs as much as its slowest run, and a
+single stop test per block. Memory does not grow with generations unless history is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxes.checks import as_key, check_integer, is_traced
+from jaxes.objective import Objective, as_objective, check_objective
+from jaxes.pytree import pytree, static
+from jaxes.stop import Stop, StopReason, as_stop
+from jaxes.strategy import Purpose, State, Strategy, clean, stream
+
+BLOCK = 64
+"""Generations between two looks at whether all runs have stopped: costs at most as many frozen ones, and saves tests."""
+
+LIMIT = np.iinfo(np.int32).max
+
+
+@pytree
+class History:
+    """One record every so many generations; the leading axis of every field (after any batch axes) is the record.
+
+    After a run has stopped, its last record repeats, so that runs of a batch can be averaged.
+    """
+
+    generation: jax.Array  # int32, how many generations were evaluated
+    best: jax.Array  # best fitness so far
+    population_best: jax.Array  # best fitness of that generation
+    population_mean: jax.Array  # mean fitness of that generation
+    step_size: jax.Array  # the strategy's largest standard deviation after it
+    custom: Any  # what the user's record function returned, or None
+
+
+@pytree
+class Task:
+    """What a run does; the same in all its generations."""
+
+    strategy: Strategy
+    objective: Objective
+    args: Any
+    stop: Stop
+    every: int = static(0)  # generations a record, 0 for no history
+    record: Callable[..., Any] | None = static(None)
+
+
+@pytree
+class Progress:
+    """Where a run stands between two generations."""
+
+    state: State
+    until: jax.Array  # () int32, generation at which the run ends
+    reason: jax.Array  # () int32 `StopReason`
+    record: Any  # the latest `History` record, or None
+
+
+@pytree
+class Result:
+    """What a run found. From `vmap`, `sweep` or `minimize(runs=n)`, every array has the batch axes in front."""
+
+    solution: Any  # the user's pytree
+    fitness: jax.Array  # () as the objective gave it; infinity if it never was a number less than that
+    generations: jax.Array  # () int32, evaluated since the run's own beginning
+    stop_reason: jax.Array  # () int32, a `StopReason`
+    invalid: jax.Array  # () int32, how many evaluations were NaN
+    history: History | None
+    state: State  # to go on: run(..., state=result.state)
+    population_size: int = static()
+    maximise: bool = static(False)
+
+    @property
+    def evaluations(self) -> Any:
+        """How often the objective was evaluated. Counted in 64 bits outside of a trace."""
+        if is_traced(self.generations):
+            return self.generations * self.population_size
+        return np.asarray(self.generations, np.int64) * self.population_size
+
+    def best(self) -> Result:
+        """The best run of a batch, as a result without batch axes."""
+        flat = np.asarray(self.fitness).reshape(-1)
+        winner = np.unravel_index(np.argmax(flat) if self.maximise else np.argmin(flat), np.shape(self.fitness))
+        return self[winner]
+
+    def __getitem__(self, index: Any) -> Result:
+        """The runs at an index of the batch axes."""
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+    def message(self) -> str:
+        """Why the run, or how many runs, ended."""
+        reasons, counts = np.unique(np.asarray(self.stop_reason), return_counts=True)
+        parts = [StopReason(int(r)).message for r in reasons]
+        if np.ndim(self.stop_reason) == 0:
+            return parts[0]
+        return "; ".join(f"{part}: {count}" for part, count in zip(parts, counts, strict=True))
+
+    def plot(self, path: Any = None, **options: Any) -> Any:
+        """`jaxes.analysis.plot_convergence(self, path, ...)`: the best fitness against evaluations. Needs history."""
+        from jaxes.analysis.plots import plot_convergence
+
+        return plot_convergence(self, path, **options)
+
+    def table(self, target: float | None = None) -> Any:
+        """`jaxes.analysis.summary(self)`: quartiles, success rate and evaluations to target of a batch of runs."""
+        from jaxes.analysis.table import summary
+
+        return summary(self, target)
+
+    def __repr__(self) -> str:
+        if is_traced(self):
+            return f"Result(fitness={self.fitness}, ...)"
+        if np.ndim(self.fitness) == 0:
+            return (
+                f"Result(fitness={float(self.fitness):.6g}, evaluations={int(self.evaluations)}, "
+                f"generations={int(self.generations)}, stop: {self.message()})"
+            )
+        low, middle, high = np.quantile(np.asarray(self.fitness), [0, 0.5, 1])
+        return (
+            f"Result({' x '.join(map(str, np.shape(self.fitness)))} runs, fitness min {low:.6g}, median {middle:.6g}, "
+            f"max {high:.6g}, stop: {self.message()})"
+        )
+
+
+def run(
+    strategy: Strategy,
+    objective: Any,
+    key: ArrayLike,
+    generations: int,
+    *,
+    args: Any = None,
+    stop: Stop | dict[str, Any] | None = None,
+    history: bool | int | Callable[..., Any] = False,
+    record: Callable[..., Any] | None = None,
+    state: State | None = None,
+    batched: bool = False,
+    stochastic: bool = False,
+    maximise: bool = False,
+) -> Result:
+    """Runs a strategy for some generations, as one compiled program. Pure: `jit`, `vmap` and `lax.scan` over it work.
+
+    Args:
+        strategy: e.g. `ES(space, mu=20, lam=100, sigma=0.1)`.
+        objective: a function of one solution (the space's pytree) that returns one floating number, in jax.numpy; or a
+            `Problem`. With `args`, they are its second argument. Written once, it compiles once: define it outside of
+            loops.
+        key: of `jax.random.key`, or an integer seed.
+        generations: how many, at most; an integer. A population is evaluated in each.
+        args: any pytree of arrays, handed to the objective; can be batched and changed without a new program.
+        stop: a `Stop`, or a dict of its arguments.
+        history: False, True (a record every generation) or k (every k generations): `Result.history`.
+        record: a function of (state, population, fitness) whose pytree is recorded too, as `history.custom`.
+        state: go on from `Result.state` of an earlier run, whose key then counts; `key` may be None.
+        batched: the objective takes a whole population (leading axis `population_size`) and returns (population_size,).
+        stochastic: the objective takes a key as its last argument, a fresh one for every evaluation (one for all if
+            `batched`).
+        maximise: larger is better. `Result.fitness`, history and targets are as the objective gives them;
+            `Result.state` is minimised.
+
+    Returns:
+        `Result`. A run alone and the same run in a batch draw the same random bits; with an objective that is exact in
+        floating point the results are equal bit for bit. XLA orders inexact sums by shape, so otherwise they agree to
+        rounding, until a rounding flips a rank.
+
+    Raises:
+        ValueError, TypeError: before anything runs, naming the argument.
+    """
+    if not isinstance(strategy, Strategy):
+        raise TypeError(f"run(strategy=...) must be a strategy such as jaxes.ES(space), got {strategy!r}.")
+    generations = check_generations("run", generations)
+    task = make_task("run", strategy, objective, args, stop, history, record, batched, stochastic, maximise)
+    if state is None:
+        state = strategy.init(as_key("run", key))
+    return _run(task, state, generations)
+
+
+def check_generations(owner: str, generations: Any) -> int:
+    generations = check_integer(owner, "generations", generations, at_least=0)
+    if generations > LIMIT:
+        raise ValueError(f"{owner}(generations=...) must be at most {LIMIT}, got {generations}.")
+    return generations
+
+
+def make_task(owner, strategy, objective, args, stop, history, record, batched, stochastic, maximise) -> Task:
+    """Checks all that `run`, `sweep` and `minimize` have in common."""
+    objective = as_objective(objective, batched=batched, stochastic=stochastic, maximise=maximise)
+    stop = as_stop(stop)
+    stop.check(strategy)
+    every = check_integer(owner, "history", int(history) if isinstance(history, bool) else history, at_least=0)
+    if record is not None and not callable(record):
+        raise TypeError(f"{owner}(record=...) must be a function of (state, population, fitness), got {record!r}.")
+    if record is not None and every == 0:
+        raise ValueError(f"{owner}(record=...) needs history=True or history=k.")
+    args = jax.tree.map(jnp.asarray, args)
+    check_objective(objective, strategy.space, strategy.population_size, args)
+    return Task(strategy, objective, args, stop, every, record)
+
+
+@functools.partial(jax.jit, static_argnames="generations")
+def _run(task: Task, state: State, generations: int) -> Result:
+    start = state.generation
+    progress = begin(task, state, generations)
+    records = record_buffer(task, progress, generations)
+    progress, records, _ = advance(task, progress, records, 0, generations)
+    return finish(task, progress, records, start, generations)
+
+
+def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
+    """A run that is about to start from a state."""
+    # Adding could overflow for a state that has gone on for very long.
+    until = state.generation + jnp.minimum(jnp.int32(generations), LIMIT - state.generation)
+    record = None
+    if task.every:
+        shapes = jax.eval_shape(lambda s: _generation(task, s)[1], state)
+        record = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return Progress(state, until, jnp.int32(StopReason.RUNNING), record)
+
+
+def blocks(every: int) -> tuple[int, int]:
+    """Records per block and generations per record."""
+    return (max(1, BLOCK // every), every) if every else (1, BLOCK)
+
+
+def record_buffer(task: Task, progress: Progress, generations: int) -> Any:
+    """Room for the records of all generations, rounded up to whole blocks; None without history."""
+    if not task.every:
+        return None
+    per_block, every = blocks(task.every)
+    count = -(-generations // (per_block * every)) * per_block
+    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), progress.record)
+
+
+def advance(
+    task: Task, progress: Progress, records: Any, block: ArrayLike, generations: ArrayLike, axes: Any = None
+) -> tuple[Progress, Any, jax.Array]:
+    """Runs whole blocks until `generations` were begun since the start, or all runs have stopped.
+
+    `block` counts the blocks that were run before. With `axes` (a `Task` of vmap axes), `progress` and `records` are
+    those of a batch, and the loop asks once a block for all of it.
+    """
+    per_block, every = blocks(task.every)
+
+    def body(progress, task):
+        return lax.scan(lambda p, _: _record(task, p, every), progress, None, length=per_block)
+
+    def cond(carry):
+        progress, _, block = carry
+        return jnp.any(_active(progress)) & (block * per_block * every < generations)
+
+    def step(carry):
+        progress, records, block = carry
+        if axes is None:
+            progress, new = body(progress, task)
+        else:
+            progress, new = jax.vmap(body, in_axes=(0, axes))(progress, task)
+        axis = 0 if axes is None else 1
+        records = jax.tree.map(
+            lambda buffer, rows: lax.dynamic_update_slice_in_dim(buffer, rows, block * per_block, axis), records, new
+        )
+        return progress, records, block + 1
+
+    return lax.while_loop(cond, step, (progress, records, jnp.int32(block)))
+
+
+def finish(task: Task, progress: Progress, records: Any, start: jax.Array, generations: int) -> Result:
+    """The result of one run that began at generation `start` to run `generations`."""
+    state, strategy, objective = progress.state, task.strategy, task.objective
+    if records is not None:
+        count = -(-generations // task.every)
+        last = jnp.maximum(-(-(state.generation - start) // task.every) - 1, 0)
+        records = jax.tree.map(lambda r: r[jnp.minimum(jnp.arange(count), last)] if count else r[:0], records)
+    ended = progress.state.generation >= progress.until
+    reason = jnp.where((progress.reason == StopReason.RUNNING) & ended, StopReason.GENERATIONS, progress.reason)
+    return Result(
+        solution=strategy.best(state),
+        fitness=objective.sign(state.best_fitness),
+        generations=state.generation,
+        stop_reason=reason.astype(jnp.int32),
+        invalid=state.invalid,
+        history=records,
+        state=state,
+        population_size=strategy.population_size,
+        maximise=objective.maximise,
+    )
+
+
+def _active(progress: Progress) -> jax.Array:
+    return (progress.reason == StopReason.RUNNING) & (progress.state.generation < progress.until)
+
+
+def _record(task: Task, progress: Progress, generations: int) -> tuple[Progress, Any]:
+    """Some generations and the last one's record."""
+    progress = lax.scan(lambda p, _: (_unless_stopped(task, p), None), progress, None, length=generations)[0]
+    return progress, progress.record
+
+
+def _unless_stopped(task: Task, progress: Progress) -> Progress:
+    """One generation of a run that is active; a run that has stopped stays bit for bit as it is."""
+    state, record, reason = _generation(task, progress.state)
+    new = Progress(state, progress.until, reason, record)
+    active = _active(progress)
+    return jax.tree.map(lambda a, b: jnp.where(active, a, b), new, progress)
+
+
+def _generation(task: Task, state: State) -> tuple[State, Any, jax.Array]:
+    """The state, record and stop reason after one more generation."""
+    strategy, objective = task.strategy, task.objective
+    x, asked = strategy._ask(state)
+    fitness = objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args).astype(x.dtype)
+    told = strategy.tell_flat(asked, x, fitness)
+    fitness = clean(fitness)
+    reason = task.stop.reason(strategy, objective, told, x, fitness)
+    if not task.every:
+        return told, None, reason
+    custom = None
+    if task.record is not None:
+        custom = task.record(told, jax.vmap(strategy.space.decode)(x), objective.sign(fitness))
+    record = History(
+        generation=told.generation,
+        best=objective.sign(told.best_fitness),
+        population_best=objective.sign(fitness.min()),
+        population_mean=objective.sign(fitness.mean()),
+        step_size=strategy.step_size(told),
+        custom=custom,
+    )
+    return told, record, reason

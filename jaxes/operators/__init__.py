@@ -1,0 +1,1 @@
+"""Building blocks of strategies: pure functions and small values, on flat arrays."""

@@ -1,0 +1,55 @@
+"""Dataclasses that JAX can look into: what strategies, spaces and states are made of.
+
+`register_dataclass` rebuilds a value by calling its class, so a `__post_init__` that validates would see tracers,
+axis numbers and `None`. Here JAX rebuilds without `__init__`: a value is validated when a person builds it, and only then.
+"""
+
+import dataclasses
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+
+T = TypeVar("T")
+
+
+def static(default: Any = dataclasses.MISSING) -> Any:
+    """A field that picks the program (shapes, loop lengths, variants): hashable, compared by value, not a leaf."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+def is_static(field: dataclasses.Field) -> bool:
+    return field.metadata.get("static", False)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
+def pytree(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen dataclass whose fields are leaves, but for those declared with `static()`."""
+    rebuilt_by_class = not hasattr(cls, "__post_init__") and "__init__" not in cls.__dict__
+    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    data = tuple(f.name for f in fields if not is_static(f))
+    meta = tuple(f.name for f in fields if is_static(f))
+    if rebuilt_by_class:
+        return jax.tree_util.register_dataclass(cls, data, meta)
+
+    def flatten(value):
+        return tuple(getattr(value, name) for name in data), tuple(getattr(value, name) for name in meta)
+
+    def flatten_with_keys(value):
+        children, aux = flatten(value)
+        return tuple(zip(map(jax.tree_util.GetAttrKey, data), children, strict=True)), aux
+
+    def unflatten(aux, children):
+        value = object.__new__(cls)
+        for name, item in (*zip(data, children, strict=True), *zip(meta, aux, strict=True)):
+            object.__setattr__(value, name, item)
+        return value
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
+def assign(value: Any, **changes: Any) -> None:
+    """Sets fields of a frozen dataclass; for `__post_init__` only, which turns what users may write into what is stored."""
+    for name, item in changes.items():
+        object.__setattr__(value, name, item)

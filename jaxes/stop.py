@@ -1,0 +1,137 @@
+"""When a run ends, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxes.checks import as_leaf, check_value, is_traced
+from jaxes.objective import Objective
+from jaxes.pytree import assign, pytree
+from jaxes.strategy import State, Strategy
+
+
+class StopReason(enum.IntEnum):
+    """Why a run ended; `.message` says it in words. Several at once: the first of this list."""
+
+    RUNNING = 0
+    TARGET = 1
+    STAGNATION = 2
+    SPREAD = 3
+    DIVERSITY = 4
+    STEP_SIZE = 5
+    EVALUATIONS = 6
+    GENERATIONS = 7
+    INTERRUPTED = 8
+
+    @property
+    def message(self) -> str:
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    StopReason.RUNNING: "still running",
+    StopReason.TARGET: "reached the target fitness",
+    StopReason.STAGNATION: "no better solution for as many generations as `stagnation` allows",
+    StopReason.SPREAD: "the fitness of the population spread less than `spread`",
+    StopReason.DIVERSITY: "the population was closer together than `diversity`",
+    StopReason.STEP_SIZE: "the step size fell below `step_size`",
+    StopReason.EVALUATIONS: "the next generation would exceed the budget of evaluations",
+    StopReason.GENERATIONS: "all generations were run",
+    StopReason.INTERRUPTED: "interrupted",
+}
+
+
+@pytree
+class Stop:
+    """Conditions checked after every generation, inside the compiled loop. What is None is not checked.
+
+    Args:
+        target: stop once the best fitness so far is at most this (at least, when maximising).
+        stagnation: stop when the best so far did not improve for this many generations.
+        spread: stop when max - min of a generation's fitness is below this; never with infinite fitness among them.
+        diversity: stop when the standard deviation of the population is below this in every coordinate.
+        step_size: stop when the largest standard deviation that the strategy would sample with is below this.
+        evaluations: budget of evaluations of a run; a generation that would exceed it is not begun.
+
+    All are leaves: thresholds can be swept and changed without a new program. Spread, diversity and step size are in the
+    units of fitness and of the space (of its logarithm on a log scale). Float32 resolves about 1e-7 of what it subtracts.
+    """
+
+    target: ArrayLike | None = None
+    stagnation: ArrayLike | None = None
+    spread: ArrayLike | None = None
+    diversity: ArrayLike | None = None
+    step_size: ArrayLike | None = None
+    evaluations: ArrayLike | None = None
+
+    def __post_init__(self):
+        for name in ("target", "spread", "diversity", "step_size"):
+            value = getattr(self, name)
+            if value is not None:
+                assign(self, **{name: as_leaf("Stop", name, value, jnp.result_type(float))})
+        for name in ("stagnation", "evaluations"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not np.issubdtype(np.result_type(value), np.integer):
+                raise TypeError(f"Stop({name}=...) must be an integer, got {value!r}.")
+            check_value("Stop", name, value, lambda v: v >= 1, "at least 1")
+            limit = np.iinfo(np.int32).max  # of generations too, so a larger budget than 2**31 never ends a run
+            assign(self, **{name: value if is_traced(value) else np.minimum(value, limit).astype(np.int32)})
+        check_value("Stop", "target", self.target, lambda v: ~np.isnan(v), "a number")
+        for name in ("spread", "diversity", "step_size"):
+            check_value("Stop", name, getattr(self, name), lambda v: v > 0, "positive")
+
+    def check(self, strategy: Strategy) -> None:
+        """Refuses a budget that does not pay for one generation."""
+        size = strategy.population_size
+        check_value("Stop", "evaluations", self.evaluations, lambda v: v >= size, f"at least one generation's {size}")
+
+    def reason(
+        self, strategy: Strategy, objective: Objective, state: State, x: jax.Array, fitness: jax.Array
+    ) -> jax.Array:
+        """() int32 `StopReason` after a generation: its told state, candidates (n, d) and fitness (n,)."""
+        met: list[tuple[StopReason, Any]] = []
+        if self.target is not None:
+            met.append((StopReason.TARGET, state.best_fitness <= objective.sign(_like(self.target, fitness))))
+        if self.stagnation is not None:
+            met.append((StopReason.STAGNATION, state.generation - 1 - state.best_generation >= self.stagnation))
+        if self.spread is not None:
+            met.append((StopReason.SPREAD, fitness.max() - fitness.min() < _like(self.spread, fitness)))
+        if self.diversity is not None:
+            met.append((StopReason.DIVERSITY, jnp.std(x, axis=0).max() < _like(self.diversity, x)))
+        if self.step_size is not None:
+            met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, x)))
+        if self.evaluations is not None:
+            affordable = self.evaluations // strategy.population_size
+            met.append((StopReason.EVALUATIONS, state.generation >= affordable))
+        reason = jnp.asarray(StopReason.RUNNING, jnp.int32)
+        for why, holds in reversed(met):
+            reason = jnp.where(holds, jnp.int32(why), reason)
+        return reason
+
+
+def as_stop(stop: Any) -> Stop:
+    """A `Stop` from None, a `Stop`, or a dict of its arguments."""
+    if stop is None:
+        return Stop()
+    if isinstance(stop, Stop):
+        return stop
+    if isinstance(stop, dict):
+        names = [f.name for f in dataclasses.fields(Stop)]
+        unknown = set(stop) - set(names)
+        if unknown:
+            raise ValueError(f"stop has no condition {sorted(unknown)}; it may have {', '.join(names)}.")
+        return Stop(**stop)
+    raise TypeError(f"stop must be a jaxes.Stop, a dict of its arguments, or None, got {stop!r}.")
+
+
+def _like(value: ArrayLike, array: jax.Array) -> jax.Array:
+    return jnp.asarray(value).astype(array.dtype)

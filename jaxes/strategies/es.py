@@ -1,0 +1,335 @@
+"""The evolution strategies (mu/rho, lam)-ES and (mu/rho + lam)-ES.
+
+mu parents make lam children by recombining rho of them and adding Gaussian noise; the mu best of the children (comma),
+or of children and parents (plus), are the next parents.
+
+References: Rechenberg (1973), Evolutionsstrategie. Schwefel (1995), Evolution and Optimum Seeking. Beyer & Schwefel
+(2002), Evolution strategies: a comprehensive introduction, Natural Computing 1, 3-52. Departures: the first generation is
+lam points of the box rather than mu parents, so that every generation evaluates alike; with rho = 1 every parent has
+lam/mu children, where the text draws one parent per child at random.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import KW_ONLY
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxes.bounds import Bounds, Resample
+from jaxes.checks import as_leaf, check_choice, check_integer, check_value, describe, is_traced
+from jaxes.operators.recombination import (
+    choose_parents,
+    discrete,
+    equal_weights,
+    membership,
+    rank_weights,
+    spread_weights,
+)
+from jaxes.operators.selection import truncation
+from jaxes.operators.step_size import Constant, Schedule, as_step_size
+from jaxes.pytree import assign, pytree, static
+from jaxes.space import Space, Tree, as_space
+from jaxes.strategy import Purpose, State, Strategy, stream
+
+RECOMBINATIONS = ("none", "intermediate", "weighted", "discrete")
+
+
+@pytree
+class ESState(State):
+    """What the ES learnt."""
+
+    parents: jax.Array  # (mu, d), best first
+    parent_fitness: jax.Array  # (mu,)
+    memory: Any  # the step-size rule's
+
+
+@pytree
+class ES(Strategy):
+    """The (mu/rho, lam)- or (mu/rho + lam)-ES.
+
+    Args:
+        space: a `Box` or a pytree of them.
+        mu: number of parents; default 15, as (15, 100) is Schwefel's usual choice with self-adaptation.
+        lam: number of children, at least mu; a multiple of mu without recombination.
+        sigma: standard deviation of mutations, in the space's own units (the logarithm's on a log scale): a number, one
+            per coordinate (d,), a pytree like a solution, an `optax` schedule, or a rule: `Schedule`, `OneFifth`,
+            `SelfAdaptation`. Default: `SelfAdaptation()` from 0.3 of the box.
+        selection: "comma" (children only; forgets, so it can leave a local optimum) or "plus" (children and parents).
+        recombination: "none" (child i is made from parent i // (lam/mu)), "intermediate" (the mean of rho parents), "weighted" (the
+            mean with logarithmic weights by rank) or "discrete" (every coordinate from one of rho parents).
+        rho: how many distinct parents are recombined; default all mu.
+        mutation_rate: probability that a coordinate is mutated, a number or one per coordinate; default 1.
+        bounds: `Resample()`, `Clip()`, `Reflect()` or `Wrap()`.
+        seeds: solutions to begin with, a pytree like a solution with a leading axis of at most `population_size`.
+        start: one solution around which to begin; it is evaluated too. Default: uniform in the box.
+        spread: standard deviation around `start`, given like sigma; default: the initial sigma.
+        reevaluate: with "plus", evaluate the parents again in every generation, for stochastic objectives. Then a
+            population is lam children followed by mu parents.
+
+    Numbers are leaves: they can be swept, batched and changed without a new program. mu, lam, rho and the words are static.
+
+    Raises:
+        ValueError, TypeError: with the argument, its value and what it may be.
+    """
+
+    space: Space
+    _: KW_ONLY
+    mu: int = static(15)
+    lam: int = static(100)
+    sigma: Any = None
+    selection: Literal["comma", "plus"] = static("comma")
+    recombination: Literal["none", "intermediate", "weighted", "discrete"] = static("none")
+    rho: int | None = static(None)
+    mutation_rate: ArrayLike | None = None
+    bounds: Bounds = Resample()
+    seeds: Any = None
+    start: Any = None
+    spread: Any = None
+    reevaluate: bool = static(False)
+
+    def __post_init__(self):
+        space = as_space(self.space)
+        mu, lam = check_integer("ES", "mu", self.mu, 1), check_integer("ES", "lam", self.lam, 1)
+        check_choice("ES", "selection", self.selection, ("comma", "plus"))
+        check_choice("ES", "recombination", self.recombination, RECOMBINATIONS)
+        if mu > lam:
+            raise ValueError(f"ES(mu=...) must be at most lam={lam}, got {mu}: parents are chosen among the children.")
+        if self.recombination == "none" and lam % mu:
+            below, above = lam // mu * mu, (lam // mu + 1) * mu
+            raise ValueError(
+                f"ES(lam=...) must be a multiple of mu={mu} when each parent has lam/mu children, got {lam}. "
+                f'Use lam={below} or {above}, or recombination="intermediate".'
+            )
+        if self.recombination == "none" and self.rho not in (None, 1):
+            raise ValueError(f'ES(rho=...) needs a recombination, got rho={self.rho} with recombination="none".')
+        rho = 1 if self.recombination == "none" else self.rho
+        if rho is not None and self.recombination != "none":
+            rho = check_integer("ES", "rho", rho, 1)
+            if rho > mu:
+                raise ValueError(f"ES(rho=...) must be at most mu={mu}, got {rho}.")
+        if not isinstance(self.bounds, Bounds):
+            raise TypeError(f"ES(bounds=...) must be Resample(), Clip(), Reflect() or Wrap(), got {self.bounds!r}.")
+        if not isinstance(self.reevaluate, bool):
+            raise TypeError(f"ES(reevaluate=...) must be True or False, got {self.reevaluate!r}.")
+        if self.reevaluate and self.selection != "plus":
+            raise ValueError('ES(reevaluate=True) needs selection="plus": comma selection keeps no parents.')
+
+        assign(self, space=space, mu=mu, lam=lam, rho=mu if rho is None else rho)
+        assign(self, sigma=self._stored_sigma(), mutation_rate=self._per_coordinate("mutation_rate"))
+        check_value("ES", "mutation_rate", self.mutation_rate, lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
+        assign(self, spread=self._per_coordinate("spread"), start=self._stored_start(), seeds=self._stored_seeds())
+        check_value("ES", "spread", self.spread, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
+        if self.spread is not None and self.start is None:
+            raise ValueError("ES(spread=...) needs a start: ES(start=..., spread=...).")
+        self._check_finite_sides()
+
+    def _per_coordinate(self, name: str, value: Any = None) -> Any:
+        """A setting given like sigma: its numbers in the space's dtype, its shapes checked."""
+        value = getattr(self, name) if value is None else value
+        if value is None:
+            return None
+        value = _numbers(self.space, name, value)
+        if np.shape(value) != ():
+            jax.eval_shape(lambda v: self.space.flatten(v, f"ES({name}=...)"), value)
+        return value
+
+    def _stored_sigma(self) -> Any:
+        rule = as_step_size(self.sigma)
+        numbers = getattr(rule, "sigma", None)
+        if numbers is not None:
+            numbers = self._per_coordinate("sigma", numbers)
+            check_value("ES", "sigma", numbers, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
+        if isinstance(rule, Constant):
+            return numbers
+        return jax.tree.map(lambda leaf: as_leaf("ES", "sigma", leaf, self.space.dtype), rule)
+
+    def _stored_start(self) -> Any:
+        if self.start is None:
+            return None
+        return self._stored_points("start", self.start, lambda f: f)
+
+    def _stored_seeds(self) -> Any:
+        if self.seeds is None:
+            return None
+        seeds = _numbers(self.space, "seeds", self.seeds)
+        counts = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(seeds)}
+        count = counts.pop() if len(counts) == 1 else None
+        if count is None or not 1 <= count <= self.population_size:
+            raise ValueError(
+                f"ES(seeds=...) must have one leading axis of 1 to {self.population_size} = population_size solutions, got "
+                f"shapes {describe(seeds)}."
+            )
+        return self._stored_points("seeds", seeds, jax.vmap)
+
+    def _stored_points(self, name: str, points: Any, batch: Callable) -> Any:
+        """Solutions of the space: their structure, shapes and place checked, and moved inside by the rounding they need."""
+        points = _numbers(self.space, name, points)
+        try:
+            x = jnp.atleast_2d(batch(self.space.encode)(points))
+        except ValueError as error:
+            raise ValueError(f"ES({name}=...): {error}") from None
+        lower, upper = self.space.bounds()
+        if not is_traced(x, lower, upper):
+            _check_inside(name, np.asarray(x), np.asarray(lower), np.asarray(upper))
+        inside = jax.vmap(self.space.decode)(jnp.clip(x, lower[None, :], upper[None, :]))
+        return inside if batch is jax.vmap else jax.tree.map(lambda leaf: leaf[0], inside)
+
+    def _check_finite_sides(self) -> None:
+        leaves = jax.tree.leaves(self.space)
+        if is_traced(leaves) or all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves):
+            return
+        seeded = 0 if self.seeds is None else np.shape(jax.tree.leaves(self.seeds)[0])[0]
+        if self.start is None and seeded < self.population_size:
+            raise ValueError(
+                "ES(space=...) has an infinite side, so there is no uniform first population: give start=... (and spread=...), "
+                f"or {self.population_size} seeds."
+            )
+        if getattr(as_step_size(self.sigma), "sigma", 0) is None:
+            raise ValueError(
+                "ES(sigma=...) must be given for a space with an infinite side: the default is a fraction of its width."
+            )
+
+    @property
+    def population_size(self) -> int:
+        return self.lam + self.mu * self.reevaluate
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """(groups, children): children of one group are mutations of one point."""
+        if self.recombination == "none":
+            return self.mu, self.lam // self.mu
+        if self.recombination != "discrete" and self.rho == self.mu:
+            return 1, self.lam
+        return self.lam, 1
+
+    def _init(self, state):
+        d, dtype = self.space.dimension, self.space.dtype
+        return ESState(
+            **vars(state),
+            parents=jnp.broadcast_to(state.best, (self.mu, d)),
+            parent_fitness=jnp.full(self.mu, jnp.inf, dtype),
+            memory=as_step_size(self.sigma).init(self.space, self.mu, self.lam),
+        )
+
+    def _ask(self, state):
+        d, dtype = self.space.dimension, self.space.dtype
+        lower, upper = self.space.bounds()
+        box = lower[None, None, :], upper[None, None, :]
+        u = jax.random.uniform(stream(state, Purpose.SAMPLE), (self.population_size, d), dtype)
+        first = state.generation == 0
+
+        mean, mix = self._recombine(state)
+        sigma, memory = as_step_size(self.sigma).mutate(
+            self.space, state.memory, state.generation, stream(state, Purpose.STEP_SIZE), mix, self._shape
+        )
+        noise = u[: self.lam].reshape(*self._shape, d)
+        x = self.bounds.gaussian(noise, mean, sigma, *box)
+        if self.mutation_rate is not None:
+            rate = self.space.flatten(self.mutation_rate, "mutation_rate")[None, None, :]
+            rate = self.bounds.mutation_rate(rate, mean, sigma, *box)
+            gate = jax.random.uniform(stream(state, Purpose.MUTATE), noise.shape, dtype)
+            x = jnp.where(gate < rate, x, mean)
+        x = x.reshape(self.lam, d)
+        if self.reevaluate:
+            x = jnp.concatenate([x, state.parents])
+        # Both are drawn from the same uniform numbers: a branch would be taken twice under vmap.
+        return jnp.where(first, self._first_population(u, lower, upper), x), dataclasses.replace(state, memory=memory)
+
+    def _first_population(self, u: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """(population_size, d) from uniform numbers of that shape: seeds, then around the start or all over the box."""
+        given = []
+        if self.seeds is not None:
+            given.append(jax.vmap(self.space.encode)(self.seeds))
+        if self.start is None:
+            x = lower[None, :] * (1 - u) + upper[None, :] * u
+        else:
+            start = self.space.encode(self.start)[None, :]
+            if self.spread is None:
+                rule = as_step_size(self.sigma)
+                memory = rule.init(self.space, self.mu, self.lam)
+                spread = rule.scale(self.space, memory, jnp.zeros((), jnp.int32)).reshape(-1, u.shape[1])[:1]
+            else:
+                spread = self.space.flatten(self.spread, "spread")[None, :]
+            x = self.bounds.gaussian(u, start, spread, lower[None, :], upper[None, :])
+            given.append(start)
+        x = jnp.concatenate([*given, x])[: self.population_size]
+        return jnp.clip(x, lower[None, :], upper[None, :])
+
+    def _recombine(self, state):
+        """The point that each group mutates, (groups, 1, d), and how values per parent (mu, k) become (groups, 1, k)."""
+        mu, rho, dtype = self.mu, self.rho, self.space.dtype
+        if self.recombination == "none":
+            return state.parents[:, None, :], lambda values: values[:, None, :]
+        choose, pick = jax.random.split(stream(state, Purpose.RECOMBINE))
+        weights = rank_weights(rho) if self.recombination == "weighted" else equal_weights(rho)
+        chosen = None
+        if rho < mu:
+            chosen = choose_parents(choose, self.lam, mu, rho)
+            matrix = spread_weights(membership(chosen, mu), weights, dtype)
+        else:
+            matrix = jnp.asarray(weights, dtype)[None, :]
+
+        def mix(values):
+            return jnp.matmul(matrix, values, precision="highest")[:, None, :]
+
+        if self.recombination == "discrete":
+            return discrete(pick, state.parents, self.lam, chosen)[:, None, :], mix
+        lower, upper = self.space.bounds()
+        return jnp.clip(mix(state.parents), lower[None, None, :], upper[None, None, :]), mix
+
+    def _tell(self, state, x, fitness):
+        children, child_fitness = x[: self.lam], fitness[: self.lam]
+        parents, parent_fitness = state.parents, state.parent_fitness
+        if self.reevaluate:
+            parents, parent_fitness = x[self.lam :], fitness[self.lam :]
+        if self.selection == "comma":
+            candidates, values = children, child_fitness
+        else:
+            # Children come first: on a plateau they win ties, and the population keeps moving.
+            candidates, values = jnp.concatenate([children, parents]), jnp.concatenate([child_fitness, parent_fitness])
+        best, survivors = truncation(values, self.mu)
+        success = jnp.where(state.generation == 0, jnp.nan, self._success(child_fitness, parent_fitness))
+        rule = as_step_size(self.sigma)
+        return dataclasses.replace(
+            state,
+            parents=candidates[survivors],
+            parent_fitness=best,
+            memory=rule.update(self.space, state.memory, survivors, success),
+        )
+
+    def _success(self, child_fitness, parent_fitness):
+        """(), the share of children fitter than what they were made from: their parent, or the median of all parents."""
+        if self.recombination == "none":
+            reference = parent_fitness[:, None]
+        else:
+            reference = truncation(parent_fitness, (self.mu + 1) // 2)[0][-1].reshape(1, 1)
+        return jnp.mean(child_fitness.reshape(reference.shape[0], -1) < reference, dtype=child_fitness.dtype)
+
+    def step_size(self, state):
+        return as_step_size(self.sigma).scale(self.space, state.memory, state.generation).max()
+
+
+def _numbers(space: Space, name: str, value: Any) -> Any:
+    """The numbers of a user's setting in the space's dtype; a list is an array, unless the space is a pytree."""
+    if isinstance(space, Tree):
+        return jax.tree.map(lambda leaf: as_leaf("ES", name, leaf, space.dtype), value)
+    return as_leaf("ES", name, value, space.dtype)
+
+
+def _check_inside(name: str, x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+    # A point on the bound, as the user wrote both, may differ by the rounding of either.
+    slack = 4 * np.finfo(x.dtype).eps * np.maximum(np.abs(lower), np.abs(upper))
+    slack = np.where(np.isfinite(slack), slack, 0)
+    outside = ~((lower - slack <= x) & (x <= upper + slack) & np.isfinite(x))
+    if outside.any():
+        row, i = (int(k) for k in np.argwhere(outside)[0])
+        raise ValueError(
+            f"ES({name}=...) must be finite and lie inside the box: flat coordinate {i} of point {row} is {x[row, i]}, and may "
+            f"be {lower[i]} to {upper[i]}."
+        )

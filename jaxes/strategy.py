@@ -1,0 +1,168 @@
+"""The three calls that every strategy answers, and the state that every strategy shares.
+
+    state             = strategy.init(key)
+    population, state = strategy.ask(state)                   # candidates, all inside the space
+    state             = strategy.tell(state, population, fitness)
+
+A strategy is a value: a frozen dataclass whose hyperparameters are leaves. The three calls are pure functions of it and
+of its state, jitted, without a batch axis: use `jax.vmap`. Everything at the border happens here (the user's pytrees,
+NaN, the best so far), so that a strategy's own file holds only what its paper holds.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxes.checks import as_key, describe
+from jaxes.pytree import pytree
+from jaxes.space import Space
+
+S = TypeVar("S", bound="State")
+
+
+@pytree
+class State:
+    """What every strategy remembers: with the strategy itself, everything needed to go on.
+
+    Fitness is minimised here, also where the user maximises.
+    """
+
+    key: jax.Array  # (), never changes: the randomness of a generation is drawn from `stream(state, purpose)`
+    generation: jax.Array  # () int32, how many generations were told
+    best: jax.Array  # (d,) the best candidate so far, flat; before the first generation, a point of the box
+    best_fitness: jax.Array  # () infinity as long as no fitness was less
+    best_generation: jax.Array  # () int32, the generation that found it
+    invalid: jax.Array  # () int32, how many fitness values were NaN
+
+
+class Purpose(enum.IntEnum):
+    """What a generation draws random numbers for. No two draws share a key."""
+
+    SAMPLE = 0
+    RECOMBINE = 1
+    STEP_SIZE = 2
+    MUTATE = 3
+    OBJECTIVE = 4
+
+
+def stream(state: State, purpose: Purpose) -> jax.Array:
+    """The key of one purpose in this generation."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, state.generation), purpose)
+
+
+def clean(fitness: jax.Array) -> jax.Array:
+    """Fitness in which NaN is as bad as infinity, so that it can be ordered."""
+    return jnp.where(jnp.isnan(fitness), jnp.inf, fitness)
+
+
+class Strategy(abc.ABC):
+    """An algorithm with its hyperparameters. A new one is a `@pytree` class that implements the methods named `_...`."""
+
+    space: Space
+
+    @property
+    @abc.abstractmethod
+    def population_size(self) -> int:
+        """How many candidates `ask` hands out; the leading axis of `population` and `fitness`."""
+
+    @abc.abstractmethod
+    def _init(self, state: State) -> State:
+        """The algorithm's own initial state, made from the shared one."""
+
+    @abc.abstractmethod
+    def _ask(self, state: Any) -> tuple[jax.Array, Any]:
+        """Candidates (population_size, d), inside the bounds, and the state that `_tell` will be given."""
+
+    @abc.abstractmethod
+    def _tell(self, state: Any, x: jax.Array, fitness: jax.Array) -> Any:
+        """Learns from candidates (population_size, d) and their fitness (population_size,), which holds no NaN.
+        `state.generation` still is the generation that is told."""
+
+    @abc.abstractmethod
+    def step_size(self, state: Any) -> jax.Array:
+        """(), the largest standard deviation, over coordinates, of what the strategy would sample next."""
+
+    def init(self, key: ArrayLike) -> Any:
+        """The state before the first generation. `key`: of `jax.random.key`, or an integer seed."""
+        return _init(self, as_key(f"{type(self).__name__}.init", key))
+
+    def ask(self, state: S) -> tuple[Any, S]:
+        """The next population: the user's pytree with a leading axis of `population_size` on every leaf.
+
+        Asking twice gives the same population: randomness follows from the state.
+        """
+        return _ask(self, state)
+
+    def tell(self, state: S, population: Any, fitness: ArrayLike) -> S:
+        """The state that has learnt from the population's fitness.
+
+        Args:
+            state: what `ask` returned.
+            population: what `ask` returned, or what was made of it inside the space (repaired, improved).
+            fitness: (population_size,) floats, smaller is better; anything `jnp.asarray` takes. NaN counts as worst.
+
+        Raises:
+            ValueError, TypeError: a wrong shape or structure, or fitness that is not floating.
+        """
+        name = f"{type(self).__name__}.tell"
+        fitness = jnp.asarray(fitness)
+        if fitness.shape != (self.population_size,):
+            raise ValueError(
+                f"{name} expected `fitness` of shape ({self.population_size},) = (population_size,), got {fitness.shape}."
+            )
+        if not jnp.issubdtype(fitness.dtype, jnp.floating):
+            raise TypeError(f"{name} expected floating `fitness`, got dtype {fitness.dtype}. Use .astype(float).")
+        for leaf in jax.tree.leaves(population):
+            if np.ndim(leaf) == 0 or np.shape(leaf)[0] != self.population_size:
+                raise ValueError(
+                    f"{name} expected a leading axis of {self.population_size} = population_size on every leaf of "
+                    f"`population`, got shapes {describe(population)}."
+                )
+        return _tell(self, state, population, fitness)
+
+    def best(self, state: State) -> Any:
+        """The best solution so far, as the user's pytree. Its fitness is `state.best_fitness`."""
+        return self.space.decode(state.best)
+
+    def tell_flat(self, state: S, x: jax.Array, fitness: jax.Array) -> S:
+        """`tell` for flat candidates (population_size, d), as the compiled loop has them."""
+        invalid = jnp.isnan(fitness)
+        fitness = clean(fitness.astype(x.dtype))
+        winner = jnp.argmin(fitness)
+        better = (jnp.min(fitness) < state.best_fitness) | (state.generation == 0)
+        told = self._tell(state, x, fitness)
+        return dataclasses.replace(
+            told,
+            generation=state.generation + 1,
+            best=jnp.where(better, x[winner], state.best),
+            best_fitness=jnp.where(better, jnp.min(fitness), state.best_fitness),
+            best_generation=jnp.where(better, state.generation, state.best_generation),
+            invalid=state.invalid + jnp.sum(invalid, dtype=jnp.int32),
+        )
+
+
+@jax.jit
+def _init(strategy: Strategy, key: jax.Array) -> Any:
+    zero = jnp.zeros((), jnp.int32)
+    dtype = strategy.space.dtype
+    inside = jnp.clip(jnp.zeros(strategy.space.dimension, dtype), *strategy.space.bounds())
+    return strategy._init(State(key, zero, inside, jnp.asarray(jnp.inf, dtype), zero, zero))
+
+
+@jax.jit
+def _ask(strategy: Strategy, state: Any) -> tuple[Any, Any]:
+    x, state = strategy._ask(state)
+    return jax.vmap(strategy.space.decode)(x), state
+
+
+@jax.jit
+def _tell(strategy: Strategy, state: Any, population: Any, fitness: jax.Array) -> Any:
+    return strategy.tell_flat(state, jax.vmap(strategy.space.encode)(population), fitness)
