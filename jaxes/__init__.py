@@ -1,13 +1,15 @@
 """jaxes: GPU-batched evolution strategies on JAX."""
 
-from jaxes import problems
+from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Wrap
 from jaxes.loop import History, Result, run
+from jaxes.minimize import Report, minimize
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.problems import Problem
 from jaxes.space import Box
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies import ES
+from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
@@ -19,13 +21,18 @@ __all__ = [
     "OneFifth",
     "Problem",
     "Reflect",
+    "Report",
     "Resample",
     "Result",
     "Schedule",
     "SelfAdaptation",
     "Stop",
     "StopReason",
+    "SweepResult",
     "Wrap",
+    "analysis",
+    "minimize",
     "problems",
     "run",
+    "sweep",
 ]

@@ -30,9 +30,7 @@ class Bounds(abc.ABC):
     """A way to keep samples inside a box."""
 
     @abc.abstractmethod
-    def gaussian(
-        self, u: jax.Array, mean: jax.Array, sigma: jax.Array, lower: jax.Array, upper: jax.Array
-    ) -> jax.Array:
+    def gaussian(self, u: jax.Array, mean: jax.Array, sigma: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """A sample of the box around each `mean` (inside the box), from uniform `u` in [0, 1)."""
 
     def mutation_rate(

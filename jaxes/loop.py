@@ -1,8 +1,8 @@
 """run(): a strategy, an objective and a key in, a `Result` out, as one compiled program.
 
-The loop is a `while` over blocks; a block is a `scan` over generations. A run that has met its stop condition is frozen
-until its block ends, and the `while` ends when all runs have stopped: a batch costs as much as its slowest run, and a
-single stop test per block. Memory does not grow with generations unless history is asked for.
+The loop is a `while` over blocks of generations, and a block is a `scan`. A run that has met its stop condition is frozen
+until its block ends; the `while` ends when all runs have stopped, so a batch takes as long as its slowest run. Memory
+does not grow with generations unless history is asked for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from jaxes.pytree import pytree, static
 from jaxes.stop import Stop, StopReason, as_stop
 from jaxes.strategy import Purpose, State, Strategy, clean, stream
 
-BLOCK = 64
-"""Generations between two looks at whether all runs have stopped: costs at most as many frozen ones, and saves tests."""
+BLOCK = 16
+"""Generations between two looks at whether all runs have stopped. On an accelerator each look waits for the device."""
 
 LIMIT = np.iinfo(np.int32).max
 
@@ -76,8 +76,9 @@ class Result:
     stop_reason: jax.Array  # () int32, a `StopReason`
     invalid: jax.Array  # () int32, how many evaluations were NaN
     history: History | None
-    state: State  # to go on: run(..., state=result.state)
-    population_size: int = static()
+    state: Any  # to go on: run(..., state=result.state); None from a sweep whose cells differ in shape
+    population_size: jax.Array  # () int32, evaluations a generation
+    target: jax.Array | None  # () `Stop.target`, if there was one
     maximise: bool = static(False)
 
     @property
@@ -85,7 +86,7 @@ class Result:
         """How often the objective was evaluated. Counted in 64 bits outside of a trace."""
         if is_traced(self.generations):
             return self.generations * self.population_size
-        return np.asarray(self.generations, np.int64) * self.population_size
+        return np.asarray(self.generations, np.int64) * np.asarray(self.population_size)
 
     def best(self) -> Result:
         """The best run of a batch, as a result without batch axes."""
@@ -210,7 +211,7 @@ def make_task(owner, strategy, objective, args, stop, history, record, batched, 
 def _run(task: Task, state: State, generations: int) -> Result:
     start = state.generation
     progress = begin(task, state, generations)
-    records = record_buffer(task, progress, generations)
+    records = jax.tree.map(lambda leaf: record_buffer(task, leaf, generations), progress.record)
     progress, records, _ = advance(task, progress, records, 0, generations)
     return finish(task, progress, records, start, generations)
 
@@ -226,50 +227,53 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     return Progress(state, until, jnp.int32(StopReason.RUNNING), record)
 
 
-def blocks(every: int) -> tuple[int, int]:
-    """Records per block and generations per record."""
-    return (max(1, BLOCK // every), every) if every else (1, BLOCK)
-
-
-def record_buffer(task: Task, progress: Progress, generations: int) -> Any:
-    """Room for the records of all generations, rounded up to whole blocks; None without history."""
-    if not task.every:
-        return None
-    per_block, every = blocks(task.every)
-    count = -(-generations // (per_block * every)) * per_block
-    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), progress.record)
+def record_buffer(task: Task, record: jax.Array, generations: int) -> jax.Array:
+    """Room for one leaf of all records: the record is the leading axis, before those of a batch."""
+    return jnp.zeros((-(-generations // task.every), *record.shape), record.dtype)
 
 
 def advance(
-    task: Task, progress: Progress, records: Any, block: ArrayLike, generations: ArrayLike, axes: Any = None
+    task: Task,
+    progress: Progress,
+    records: Any,
+    done: ArrayLike,
+    end: ArrayLike,
+    axes: tuple[int | None, ...] | None = None,
 ) -> tuple[Progress, Any, jax.Array]:
-    """Runs whole blocks until `generations` were begun since the start, or all runs have stopped.
+    """Runs generations `done` to `end`, counted from the start, or until all runs have stopped.
 
-    `block` counts the blocks that were run before. With `axes` (a `Task` of vmap axes), `progress` and `records` are
-    those of a batch, and the loop asks once a block for all of it.
+    With `axes` (the vmap axis of every leaf of `task`), `progress` and `records` are those of a batch, and the loop asks
+    once a block for all of it.
     """
-    per_block, every = blocks(task.every)
+    leaves, structure = jax.tree.flatten(task)
 
-    def body(progress, task):
-        return lax.scan(lambda p, _: _record(task, p, every), progress, None, length=per_block)
-
-    def cond(carry):
-        progress, _, block = carry
-        return jnp.any(_active(progress)) & (block * per_block * every < generations)
-
-    def step(carry):
-        progress, records, block = carry
+    def step(progress):
         if axes is None:
-            progress, new = body(progress, task)
-        else:
-            progress, new = jax.vmap(body, in_axes=(0, axes))(progress, task)
-        axis = 0 if axes is None else 1
-        records = jax.tree.map(
-            lambda buffer, rows: lax.dynamic_update_slice_in_dim(buffer, rows, block * per_block, axis), records, new
-        )
-        return progress, records, block + 1
+            return _unless_stopped(task, progress)
+        return jax.vmap(lambda p, *ls: _unless_stopped(structure.unflatten(ls), p), in_axes=(0, *axes))(progress, *leaves)
 
-    return lax.while_loop(cond, step, (progress, records, jnp.int32(block)))
+    def generation(_, carry):
+        progress, records, done = carry
+        progress = step(progress)
+        if task.every:
+            # A generation overwrites its record until the last one of it; past the end, rows are clamped.
+            row = done // task.every
+            records = jax.tree.map(lambda r, new: _write(r, new, row), records, progress.record)
+        return progress, records, done + 1
+
+    def block(carry):
+        # One run may be a lane of a batch, so its loops must be equally long; generations past the end are frozen.
+        count = BLOCK if axes is None else jnp.minimum(BLOCK, end - carry[2])
+        return lax.fori_loop(0, count, generation, carry)
+
+    def go_on(carry):
+        return jnp.any(_active(carry[0])) & (carry[2] < end)
+
+    return lax.while_loop(go_on, block, (progress, records, jnp.int32(done)))
+
+
+def _write(records: jax.Array, record: jax.Array, row: jax.Array) -> jax.Array:
+    return lax.dynamic_update_slice_in_dim(records, record[None], row, 0) if records.shape[0] else records
 
 
 def finish(task: Task, progress: Progress, records: Any, start: jax.Array, generations: int) -> Result:
@@ -289,19 +293,14 @@ def finish(task: Task, progress: Progress, records: Any, start: jax.Array, gener
         invalid=state.invalid,
         history=records,
         state=state,
-        population_size=strategy.population_size,
+        population_size=jnp.int32(strategy.population_size),
+        target=None if task.stop.target is None else jnp.asarray(task.stop.target),
         maximise=objective.maximise,
     )
 
 
 def _active(progress: Progress) -> jax.Array:
     return (progress.reason == StopReason.RUNNING) & (progress.state.generation < progress.until)
-
-
-def _record(task: Task, progress: Progress, generations: int) -> tuple[Progress, Any]:
-    """Some generations and the last one's record."""
-    progress = lax.scan(lambda p, _: (_unless_stopped(task, p), None), progress, None, length=generations)[0]
-    return progress, progress.record
 
 
 def _unless_stopped(task: Task, progress: Progress) -> Progress:

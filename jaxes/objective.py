@@ -48,9 +48,7 @@ class Objective:
         return -fitness if self.maximise else fitness
 
 
-def as_objective(
-    objective: Any, *, batched: bool = False, stochastic: bool = False, maximise: bool = False
-) -> Objective:
+def as_objective(objective: Any, *, batched: bool = False, stochastic: bool = False, maximise: bool = False) -> Objective:
     """The objective behind what the user gave. TypeError if it cannot be called."""
     if isinstance(objective, Objective):
         return objective
@@ -83,9 +81,7 @@ def check_objective(objective: Objective, space: Space, population_size: int, ar
     if len(leaves) != 1 or leaves[0] is not fitness or fitness.shape != expected:
         got = describe(fitness)
         if objective.batched:
-            raise ValueError(
-                f"objective with batched=True must return shape {expected} = (population_size,), got {got}."
-            )
+            raise ValueError(f"objective with batched=True must return shape {expected} = (population_size,), got {got}.")
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), fitness)
         raise ValueError(f"objective must return one number, a scalar of shape (), got shape {describe(one)}.")
     if not jnp.issubdtype(fitness.dtype, jnp.floating):

@@ -105,9 +105,7 @@ class Box(Space):
         if not is_traced(lower, upper):
             low, high = np.asarray(lower), np.asarray(upper)
             if np.isnan(low).any() or np.isnan(high).any():
-                raise ValueError(
-                    f"Box(lower=..., upper=...) must not be NaN, got lower={self.lower}, upper={self.upper}."
-                )
+                raise ValueError(f"Box(lower=..., upper=...) must not be NaN, got lower={self.lower}, upper={self.upper}.")
             if not (low < high).all() or (low == np.inf).any() or (high == -np.inf).any():
                 raise ValueError(
                     f"Box(lower=..., upper=...) must satisfy lower < upper in {np.dtype(dtype).name}, got "

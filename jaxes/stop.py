@@ -94,9 +94,7 @@ class Stop:
         size = strategy.population_size
         check_value("Stop", "evaluations", self.evaluations, lambda v: v >= size, f"at least one generation's {size}")
 
-    def reason(
-        self, strategy: Strategy, objective: Objective, state: State, x: jax.Array, fitness: jax.Array
-    ) -> jax.Array:
+    def reason(self, strategy: Strategy, objective: Objective, state: State, x: jax.Array, fitness: jax.Array) -> jax.Array:
         """() int32 `StopReason` after a generation: its told state, candidates (n, d) and fitness (n,)."""
         met: list[tuple[StopReason, Any]] = []
         if self.target is not None:

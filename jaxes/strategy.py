@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxes import random
 from jaxes.checks import as_key, describe
 from jaxes.pytree import pytree
 from jaxes.space import Space
@@ -55,7 +56,7 @@ class Purpose(enum.IntEnum):
 
 def stream(state: State, purpose: Purpose) -> jax.Array:
     """The key of one purpose in this generation."""
-    return jax.random.fold_in(jax.random.fold_in(state.key, state.generation), purpose)
+    return random.fold_in(state.key, state.generation, purpose)
 
 
 def clean(fitness: jax.Array) -> jax.Array:

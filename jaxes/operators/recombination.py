@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxes import random
+
 
 def choose_parents(key: jax.Array, count: int, mu: int, rho: int) -> jax.Array:
     """`rho` distinct parents of `mu`, uniformly, for each of `count` children: indices (count, rho), in no order."""
-    return lax.top_k(jax.random.uniform(key, (count, mu)), rho)[1]
+    return lax.top_k(random.uniform(key, (count, mu), jnp.float32), rho)[1]
 
 
 def membership(chosen: jax.Array, mu: int) -> jax.Array:

@@ -19,9 +19,7 @@ from jaxes.problems.problem import Problem
 from jaxes.space import Box
 
 
-def _problem(
-    function: Callable, dimension: int, half_width: float, optimum: float, value: float = 0.0, at_least: int = 1
-):
+def _problem(function: Callable, dimension: int, half_width: float, optimum: float, value: float = 0.0, at_least: int = 1):
     name = function.__name__.lstrip("_")
     dimension = check_integer(name, "dimension", dimension, at_least)
     space = Box(-half_width, half_width, shape=(dimension,))

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxes import random
 from jaxes.bounds import Bounds, Resample
 from jaxes.checks import as_leaf, check_choice, check_integer, check_value, describe, is_traced
 from jaxes.operators.recombination import (
@@ -32,7 +33,7 @@ from jaxes.operators.recombination import (
     spread_weights,
 )
 from jaxes.operators.selection import truncation
-from jaxes.operators.step_size import Constant, Schedule, as_step_size
+from jaxes.operators.step_size import Constant, as_step_size
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import Space, Tree, as_space
 from jaxes.strategy import Purpose, State, Strategy, stream
@@ -55,14 +56,14 @@ class ES(Strategy):
 
     Args:
         space: a `Box` or a pytree of them.
-        mu: number of parents; default 15, as (15, 100) is Schwefel's usual choice with self-adaptation.
+        mu: number of parents.
         lam: number of children, at least mu; a multiple of mu without recombination.
         sigma: standard deviation of mutations, in the space's own units (the logarithm's on a log scale): a number, one
             per coordinate (d,), a pytree like a solution, an `optax` schedule, or a rule: `Schedule`, `OneFifth`,
             `SelfAdaptation`. Default: `SelfAdaptation()` from 0.3 of the box.
         selection: "comma" (children only; forgets, so it can leave a local optimum) or "plus" (children and parents).
-        recombination: "none" (child i is made from parent i // (lam/mu)), "intermediate" (the mean of rho parents), "weighted" (the
-            mean with logarithmic weights by rank) or "discrete" (every coordinate from one of rho parents).
+        recombination: "none" (child i is made from parent i // (lam/mu)), "intermediate" (the mean of rho parents),
+            "weighted" (the mean with logarithmic weights by rank) or "discrete" (every coordinate from one of rho parents).
         rho: how many distinct parents are recombined; default all mu.
         mutation_rate: probability that a coordinate is mutated, a number or one per coordinate; default 1.
         bounds: `Resample()`, `Clip()`, `Reflect()` or `Wrap()`.
@@ -108,11 +109,8 @@ class ES(Strategy):
             )
         if self.recombination == "none" and self.rho not in (None, 1):
             raise ValueError(f'ES(rho=...) needs a recombination, got rho={self.rho} with recombination="none".')
-        rho = 1 if self.recombination == "none" else self.rho
-        if rho is not None and self.recombination != "none":
-            rho = check_integer("ES", "rho", rho, 1)
-            if rho > mu:
-                raise ValueError(f"ES(rho=...) must be at most mu={mu}, got {rho}.")
+        if self.rho is not None and check_integer("ES", "rho", self.rho, 1) > mu:
+            raise ValueError(f"ES(rho=...) must be at most mu={mu}, got {self.rho}.")
         if not isinstance(self.bounds, Bounds):
             raise TypeError(f"ES(bounds=...) must be Resample(), Clip(), Reflect() or Wrap(), got {self.bounds!r}.")
         if not isinstance(self.reevaluate, bool):
@@ -120,7 +118,7 @@ class ES(Strategy):
         if self.reevaluate and self.selection != "plus":
             raise ValueError('ES(reevaluate=True) needs selection="plus": comma selection keeps no parents.')
 
-        assign(self, space=space, mu=mu, lam=lam, rho=mu if rho is None else rho)
+        assign(self, space=space, mu=mu, lam=lam)
         assign(self, sigma=self._stored_sigma(), mutation_rate=self._per_coordinate("mutation_rate"))
         check_value("ES", "mutation_rate", self.mutation_rate, lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
         assign(self, spread=self._per_coordinate("spread"), start=self._stored_start(), seeds=self._stored_seeds())
@@ -204,7 +202,7 @@ class ES(Strategy):
         """(groups, children): children of one group are mutations of one point."""
         if self.recombination == "none":
             return self.mu, self.lam // self.mu
-        if self.recombination != "discrete" and self.rho == self.mu:
+        if self.recombination != "discrete" and self.rho in (None, self.mu):
             return 1, self.lam
         return self.lam, 1
 
@@ -221,7 +219,7 @@ class ES(Strategy):
         d, dtype = self.space.dimension, self.space.dtype
         lower, upper = self.space.bounds()
         box = lower[None, None, :], upper[None, None, :]
-        u = jax.random.uniform(stream(state, Purpose.SAMPLE), (self.population_size, d), dtype)
+        u = random.uniform(stream(state, Purpose.SAMPLE), (self.population_size, d), dtype)
         first = state.generation == 0
 
         mean, mix = self._recombine(state)
@@ -233,7 +231,7 @@ class ES(Strategy):
         if self.mutation_rate is not None:
             rate = self.space.flatten(self.mutation_rate, "mutation_rate")[None, None, :]
             rate = self.bounds.mutation_rate(rate, mean, sigma, *box)
-            gate = jax.random.uniform(stream(state, Purpose.MUTATE), noise.shape, dtype)
+            gate = random.uniform(stream(state, Purpose.MUTATE), noise.shape, dtype)
             x = jnp.where(gate < rate, x, mean)
         x = x.reshape(self.lam, d)
         if self.reevaluate:
@@ -263,7 +261,7 @@ class ES(Strategy):
 
     def _recombine(self, state):
         """The point that each group mutates, (groups, 1, d), and how values per parent (mu, k) become (groups, 1, k)."""
-        mu, rho, dtype = self.mu, self.rho, self.space.dtype
+        mu, rho, dtype = self.mu, self.rho or self.mu, self.space.dtype
         if self.recombination == "none":
             return state.parents[:, None, :], lambda values: values[:, None, :]
         choose, pick = jax.random.split(stream(state, Purpose.RECOMBINE))

@@ -1,0 +1,368 @@
+"""The command line: `jaxes run`, `jaxes sweep`, `jaxes problems`."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxes import __version__, problems
+from jaxes.analysis.table import Table, plain
+from jaxes.bounds import Clip, Reflect, Resample, Wrap
+from jaxes.loop import Result
+from jaxes.minimize import minimize
+from jaxes.operators.step_size import OneFifth, SelfAdaptation
+from jaxes.problems.problem import Problem
+from jaxes.space import Box
+from jaxes.stop import Stop, StopReason
+from jaxes.strategies import ALL
+from jaxes.strategies.es import RECOMBINATIONS
+from jaxes.sweep import sweep
+
+BOUNDS = {"resample": Resample(), "clip": Clip(), "reflect": Reflect(), "wrap": Wrap()}
+RULES = {"one-fifth": OneFifth, "self-adaptation": SelfAdaptation}
+STRATEGIES = {strategy.__name__.lower(): strategy for strategy in ALL}
+
+EPILOG = """\
+examples:
+  jaxes problems
+      The built-in problems, their boxes and optima.
+  jaxes run ackley -d 20 --runs 1024 --generations 2000 --plot convergence.png
+      1,024 independent runs in one program, a table of what they found, and a picture.
+  jaxes run mymodule:loss --lower -2 --upper 2 -d 8 --json result.json
+      Your own objective: a jax.numpy function of one solution, here of shape (8,), in mymodule.py.
+  jaxes sweep ackley --over sigma=0.05,0.1,0.2 --over mu=5,20 --repeats 50 --plot heat.png
+      A grid of hyperparameters, a row per combination.
+
+exit codes:
+  0 done (with --target: all runs reached it)    1 --target was not reached by all runs
+  2 wrong arguments                              130 interrupted; what was found is printed and written
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command's exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return options.call(options)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        print(f"jaxes: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxes",
+        description="Evolution strategies on JAX: thousands of independent optimisations as one compiled program.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"jaxes {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands")
+
+    run = commands.add_parser("run", help="optimise a problem, once or many times", epilog=EPILOG, **_RAW)
+    run.set_defaults(call=_run)
+    _add_task(run)
+    run.add_argument("--runs", type=int, default=1, help="independent runs at once (default: %(default)s)")
+
+    grid = commands.add_parser("sweep", help="run every combination of hyperparameters", epilog=EPILOG, **_RAW)
+    grid.set_defaults(call=_sweep)
+    _add_task(grid)
+    grid.add_argument(
+        "--over",
+        action="append",
+        required=True,
+        metavar="NAME=V1,V2,...",
+        help="a hyperparameter and its values, such as sigma=0.1,0.3; again for a grid; mu:lam=5:35,20:140 pairs two",
+    )
+    grid.add_argument("--repeats", type=int, default=10, help="runs per combination (default: %(default)s)")
+    grid.add_argument("--chunk", type=int, help="at most this many runs at once, to save memory")
+
+    listing = commands.add_parser("problems", help="list the built-in problems")
+    listing.set_defaults(call=_problems)
+    listing.add_argument("-d", "--dimension", type=int, default=2, help="(default: %(default)s)")
+    return parser
+
+
+_RAW: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("objective", help=f"one of {', '.join(problems.ALL)}; or module:function, or file.py:function")
+
+    group = parser.add_argument_group("where")
+    add = group.add_argument
+    add("-d", "--dimension", type=int, default=2, help="number of coordinates (default: %(default)s)")
+    add("--lower", type=float, help="lower bound of every coordinate; default: the problem's")
+    add("--upper", type=float, help="upper bound of every coordinate; default: the problem's")
+    add("--scale", choices=("linear", "log"), default="linear", help="with --lower and --upper (default: %(default)s)")
+
+    group = parser.add_argument_group("strategy")
+    add = group.add_argument
+    add("--strategy", choices=STRATEGIES, default="es", help="(default: %(default)s)")
+    defaults = {f.name: f.default for f in dataclasses.fields(STRATEGIES["es"])}
+    add("--mu", type=int, help=f"parents (default: {defaults['mu']})")
+    add("--lam", type=int, help=f"children per generation (default: {defaults['lam']})")
+    add("--sigma", type=float, help="standard deviation of mutations; the initial one with --rule")
+    add("--rule", choices=RULES, help="how sigma adapts (default: self-adaptation, or constant if --sigma is given)")
+    add("--selection", choices=("comma", "plus"), help=f"(default: {defaults['selection']})")
+    add("--recombination", choices=RECOMBINATIONS, help=f"(default: {defaults['recombination']})")
+    add("--rho", type=int, help="parents recombined per child (default: mu)")
+    add("--mutation-rate", type=float, help="probability that a coordinate is mutated (default: 1)")
+    add("--bounds", choices=BOUNDS, default="resample", help="what happens outside the box (default: %(default)s)")
+
+    group = parser.add_argument_group("running")
+    add = group.add_argument
+    add("-g", "--generations", type=int, default=1000, help="at most (default: %(default)s)")
+    add("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
+    add("--maximise", action="store_true", help="larger is better")
+    add("--target", type=float, help="stop a run that reaches this fitness, and report how many did")
+    add("--stagnation", type=int, metavar="N", help="stop a run without improvement for N generations")
+    add("--evaluations", type=int, metavar="N", help="stop a run before it exceeds N evaluations")
+    add("--x64", action="store_true", help="compute in double precision")
+
+    group = parser.add_argument_group("output")
+    add = group.add_argument
+    add(
+        "--plot",
+        metavar="FILE",
+        help="save a picture: convergence of the runs, or the sweep's heat map (.png, .pdf, .svg)",
+    )
+    add("--json", metavar="FILE", help="write settings and results; - for standard output, and nothing else there")
+    add("--csv", metavar="FILE", help="write a row per run; - for standard output, and nothing else there")
+    add("--no-progress", dest="progress", action="store_false", help="no progress bar on standard error")
+
+
+def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
+    """Objective, strategy and stop conditions that the options describe."""
+    if options.x64:
+        jax.config.update("jax_enable_x64", True)
+    for path in (options.plot, options.json, options.csv):
+        folder = os.path.dirname(os.path.abspath(path)) if path not in (None, "-") else "."
+        if not os.path.isdir(folder):
+            raise ValueError(f"there is no folder {folder} to write {path} into.")
+    if options.json == "-" and options.csv == "-":
+        raise ValueError("only one of --json and --csv can be standard output.")
+    if options.plot:
+        _need_matplotlib()
+    objective, space = _objective(options)
+    sigma = options.sigma
+    if options.rule is not None:
+        sigma = RULES[options.rule](sigma)
+    given = {
+        "mu": options.mu,
+        "lam": options.lam,
+        "sigma": sigma,
+        "selection": options.selection,
+        "recombination": options.recombination,
+        "rho": options.rho,
+        "mutation_rate": options.mutation_rate,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    strategy = STRATEGIES[options.strategy](space, bounds=BOUNDS[options.bounds], **given)
+    return objective, strategy, Stop(options.target, options.stagnation, evaluations=options.evaluations)
+
+
+def _objective(options: argparse.Namespace) -> tuple[Any, Any]:
+    name, sides = options.objective, (options.lower, options.upper)
+    if (options.lower is None) != (options.upper is None):
+        raise ValueError("--lower and --upper go together.")
+    space = None
+    if options.lower is not None:
+        space = Box(*sides, shape=(options.dimension,), scale=options.scale)
+    if ":" not in name:
+        if name not in problems.ALL:
+            raise ValueError(f"{name!r} is no built-in problem ({', '.join(problems.ALL)}); your own is module:function.")
+        problem = problems.ALL[name](options.dimension)
+        return problem, space or problem.space
+    where, _, function = name.rpartition(":")
+    objective = getattr(_module(where), function, None)
+    if objective is None:
+        raise ValueError(f"{where} has no {function!r}.")
+    if isinstance(objective, Problem):
+        return objective, space or objective.space
+    if space is None:
+        raise ValueError(f"--lower and --upper are needed for {name}, which is no jaxes.Problem.")
+    return objective, space
+
+
+def _module(where: str) -> Any:
+    if where.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(os.path.basename(where)[:-3], where)
+        if spec is None or spec.loader is None or not os.path.exists(where):
+            raise ValueError(f"there is no file {where}.")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    sys.path.insert(0, os.getcwd())
+    return importlib.import_module(where)
+
+
+def _need_matplotlib() -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError('--plot needs matplotlib: pip install "jaxes[plot]".')
+    import matplotlib
+
+    matplotlib.use("Agg")
+
+
+def _progress(options: argparse.Namespace) -> bool:
+    return options.progress and importlib.util.find_spec("tqdm") is not None
+
+
+def _run(options: argparse.Namespace) -> int:
+    objective, strategy, stop = _task(options)
+    result = minimize(
+        objective,
+        strategy=strategy,
+        key=options.seed,
+        generations=options.generations,
+        runs=options.runs,
+        stop=stop,
+        history=bool(options.plot),
+        progress=_progress(options),
+        maximise=options.maximise,
+    )
+    table = result.table(options.target)
+    best = result.best()
+    if options.plot:
+        result.plot(options.plot, title=f"{type(strategy).__name__} on {options.objective}, {options.dimension}-D")
+    if options.json or options.csv:
+        host = jax.tree.map(np.asarray, dataclasses.replace(result, state=None, history=None))
+        runs = [{"run": i} | _row(host[i]) | {"solution": plain(host[i].solution)} for i in range(options.runs)]
+        winner = int(np.argmax(host.fitness) if host.maximise else np.argmin(host.fitness))
+        summary = table.to_dicts()[0]
+        _write(options, {"settings": _settings(options), "summary": summary, "best": runs[winner], "runs": runs}, runs)
+    if "-" not in (options.json, options.csv):
+        print(table)
+        print(f"\nbest fitness {float(best.fitness):.6g} at {plain(best.solution)}")
+        print(f"ended: {result.message()}")
+        _say_written(options)
+    return _exit_code(options, result)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    objective, strategy, stop = _task(options)
+    over = dict(_over(text) for text in options.over)
+    result = sweep(
+        strategy,
+        objective,
+        options.seed,
+        options.generations,
+        over=over,
+        repeats=options.repeats,
+        chunk=options.chunk,
+        stop=stop,
+        progress=_progress(options),
+        maximise=options.maximise,
+    )
+    table = result.table(options.target)
+    if options.plot:
+        result.plot(options.plot)
+    indices = np.ndindex(*np.shape(result.runs.fitness)) if options.json or options.csv else ()
+    host = dataclasses.replace(result.runs, state=None, history=None)
+    runs = [result.settings(index[:-1]) | {"repeat": index[-1]} | _row(host[index]) for index in indices]
+    _write(options, {"settings": _settings(options), "table": table.to_dicts(), "runs": runs}, runs)
+    if "-" not in (options.json, options.csv):
+        settings, best = result.best()
+        print(table)
+        shown = ", ".join(f"{name}={value}" for name, value in settings.items())
+        print(f"\nbest median fitness: {shown}; {best!r}")
+        _say_written(options)
+    return _exit_code(options, result.runs)
+
+
+def _problems(options: argparse.Namespace) -> int:
+    rows = []
+    for name, make in problems.ALL.items():
+        problem = make(options.dimension)
+        lower, upper = (float(side[0]) for side in problem.space.bounds())
+        text = make.__doc__.split(". Optimum")[0]
+        rows.append((name, f"[{lower:g}, {upper:g}]", float(problem.optimal_value), f"{problem.optimum[0]:g}", text))
+    table = Table(("name", "box", "optimum", "at x_i", "what it is"), tuple(rows))
+    print(table)
+    return 0
+
+
+def _over(text: str) -> tuple[Any, list[Any]]:
+    """A name and its values, from NAME=V1,V2 or from A:B=1:2,3:4."""
+    names, equals, values = text.partition("=")
+    if not equals or not names or not values:
+        raise ValueError(f"--over must be NAME=V1,V2,..., got {text!r}.")
+    if ":" not in names:
+        return names, [_value(v) for v in values.split(",")]
+    return tuple(names.split(":")), [tuple(_value(v) for v in item.split(":")) for item in values.split(",")]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return BOUNDS.get(text, text)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    hidden = ("call", "command", "plot", "json", "csv", "progress")
+    return {name: value for name, value in vars(options).items() if name not in hidden}
+
+
+def _row(run: Result) -> dict[str, Any]:
+    return {
+        "fitness": plain(run.fitness),
+        "evaluations": int(run.evaluations),
+        "generations": int(run.generations),
+        "invalid": int(run.invalid),
+        "stop_reason": run.message(),
+    }
+
+
+def _write(options: argparse.Namespace, report: dict[str, Any], runs: list[dict[str, Any]]) -> None:
+    if options.json:
+        _put(options.json, json.dumps(report, indent=2, default=plain))
+    if options.csv:
+        columns = tuple(name for name in runs[0] if name != "solution") if runs else ()
+        width = len(runs[0]["solution"]) if runs and isinstance(runs[0].get("solution"), list) else 0
+        names = (*columns, *(f"x{i}" for i in range(width)))
+        rows = tuple((*(run[name] for name in columns), *(run["solution"][:width] if width else ())) for run in runs)
+        _put(options.csv, Table(names, rows).to_csv().rstrip("\n"))
+
+
+def _put(path: str, text: str) -> None:
+    if path == "-":
+        print(text)
+        return
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+def _say_written(options: argparse.Namespace) -> None:
+    written = [path for path in (options.plot, options.json, options.csv) if path]
+    if written:
+        print(f"written: {', '.join(written)}")
+
+
+def _exit_code(options: argparse.Namespace, result: Any) -> int:
+    reasons = np.asarray(result.stop_reason)
+    if (reasons == StopReason.INTERRUPTED).any():
+        return 130
+    return 1 if options.target is not None and (reasons != StopReason.TARGET).any() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

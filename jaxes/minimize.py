@@ -1,0 +1,132 @@
+"""minimize(): the host's side of a run, and what a user types first."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxes.batch import deferred_interrupt, drive, progress_bar
+from jaxes.checks import as_key, check_integer
+from jaxes.loop import Progress, Result, check_generations, make_task
+from jaxes.problems.problem import Problem
+from jaxes.stop import Stop, StopReason
+from jaxes.strategies.es import ES
+from jaxes.strategy import Strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a callback is told, a few times a second."""
+
+    generation: int  # generations that were run
+    evaluations: int  # of all runs
+    fitness: np.ndarray  # (runs,) best so far of every run, as the objective gives it
+    finished: float  # share of runs that have stopped
+    seconds: float  # since minimize was called
+    best: Callable[[], Any]  # the best solution so far of all runs
+
+
+def minimize(
+    objective: Any,
+    space: Any = None,
+    *,
+    strategy: Strategy | None = None,
+    key: ArrayLike = 0,
+    generations: int = 1000,
+    runs: int | None = None,
+    args: Any = None,
+    stop: Stop | dict[str, Any] | None = None,
+    history: bool | int = True,
+    record: Callable[..., Any] | None = None,
+    progress: bool | None = None,
+    callback: Callable[[Report], bool | None] | None = None,
+    batched: bool = False,
+    stochastic: bool = False,
+    maximise: bool = False,
+) -> Result:
+    """Minimises an objective, shows progress, and can be interrupted.
+
+    Args:
+        objective: a function of one solution that returns one floating number, in jax.numpy; or a `Problem`.
+        space: a `Box` or a pytree of them. Not needed with a `Problem` or a strategy.
+        strategy: default `ES(space)`, a self-adaptive (15, 100)-ES.
+        key: of `jax.random.key`, or an integer seed.
+        generations: how many, at most.
+        runs: this many independent repeats at once, with keys `jax.random.fold_in(key, i)`; the result then has a
+            leading axis, and `result.best()` is the best run. Default: a single run with `key` itself, no axis.
+        history: True keeps up to 1,000 records evenly over the generations, k one every k generations, False none.
+        progress: True or False; default: if tqdm is installed and stderr is a terminal.
+        callback: called with a `Report` a few times a second; ends the runs by returning True.
+        args, stop, record, batched, stochastic, maximise: as in `jaxes.run`.
+
+    Returns:
+        `Result`, the same that `run` gives for the same key. Ctrl-C ends the runs between two generations and returns
+        what they found, with `StopReason.INTERRUPTED`; a second Ctrl-C raises.
+
+    Raises:
+        ValueError, TypeError: before anything runs, naming the argument.
+    """
+    strategy = _strategy(objective, space, strategy)
+    generations = check_generations("minimize", generations)
+    if runs is not None:
+        runs = check_integer("minimize", "runs", runs, at_least=1)
+    if history is True:
+        history = max(1, -(-generations // 1000))
+    if callback is not None and not callable(callback):
+        raise TypeError(f"minimize(callback=...) must be a function of a jaxes.Report, got {callback!r}.")
+    task = make_task("minimize", strategy, objective, args, stop, history, record, batched, stochastic, maximise)
+    key = as_key("minimize", key)
+    keys = key[None] if runs is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(runs))
+    axes = (None,) * len(jax.tree.leaves(task))
+
+    began = time.perf_counter()
+    bar = progress_bar(progress, generations, "gen")
+
+    def report(state: Progress, done: int) -> bool | None:
+        fitness = task.objective.sign(np.asarray(state.state.best_fitness))
+        finished = float(np.mean(np.asarray(state.reason) != StopReason.RUNNING))
+        winner = fitness.argmax() if maximise else fitness.argmin()
+        if bar is not None:
+            shown = {"best": f"{fitness[winner]:.4g}"}
+            if runs is not None:
+                shown |= {"median": f"{np.median(fitness):.4g}", "finished": f"{finished:.0%}"}
+            bar.set_postfix(shown, refresh=False)
+            bar.update(done - bar.n)
+        if callback is None:
+            return None
+        evaluations = int(np.asarray(state.state.generation, np.int64).sum()) * strategy.population_size
+        best = np.asarray(state.state.best[winner])
+        seconds = time.perf_counter() - began
+        return callback(Report(done, evaluations, fitness, finished, seconds, lambda: strategy.space.decode(best)))
+
+    try:
+        with deferred_interrupt() as interrupted:
+            result = drive(task, axes, keys, generations, report, interrupted)
+            if interrupted():
+                print("jaxes: interrupted, returning the best so far", file=sys.stderr)
+    finally:
+        if bar is not None:
+            bar.close()
+    return result[0] if runs is None else result
+
+
+def _strategy(objective: Any, space: Any, strategy: Strategy | None) -> Strategy:
+    if strategy is not None:
+        if not isinstance(strategy, Strategy):
+            raise TypeError(f"minimize(strategy=...) must be a strategy such as jaxes.ES(space), got {strategy!r}.")
+        if space is not None:
+            raise ValueError("minimize(space=...) is the strategy's already: give one of space and strategy.")
+        return strategy
+    if space is None:
+        if not isinstance(objective, Problem):
+            raise ValueError("minimize(space=...) is needed for an objective that is not a Problem, e.g. jaxes.Box(-5, 5).")
+        space = objective.space
+    return ES(space)

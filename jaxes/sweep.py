@@ -1,0 +1,314 @@
+"""sweep(): grids of hyperparameters times repeats, one compiled program per shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxes.batch import Axes, deferred_interrupt, drive, progress_bar
+from jaxes.checks import as_key, check_integer
+from jaxes.loop import Result, Task, check_generations, make_task
+from jaxes.stop import Stop, as_stop
+from jaxes.strategy import Strategy
+
+Names = str | tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """All runs of a sweep.
+
+    Attributes:
+        runs: a `Result` of NumPy arrays whose batch axes are those of `axes`, then the repeats.
+        axes: name -> values. A tuple of names is one axis of values that go together.
+        cells: the strategies, (axes...) objects.
+    """
+
+    runs: Result
+    axes: dict[Names, list[Any]]
+    cells: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes, without the repeats."""
+        return tuple(len(values) for values in self.axes.values())
+
+    def settings(self, index: tuple[int, ...]) -> dict[str, Any]:
+        """Name -> value of one cell."""
+        return _settings(self.axes, index)
+
+    def table(self, target: float | None = None) -> Any:
+        """`jaxes.analysis.sweep_table(self)`: a row per cell."""
+        from jaxes.analysis.table import sweep_table
+
+        return sweep_table(self, target)
+
+    def plot(self, path: Any = None, **options: Any) -> Any:
+        """`jaxes.analysis.plot_sweep(self, path, ...)`: quartiles over one axis, a heat map over two."""
+        from jaxes.analysis.plots import plot_sweep
+
+        return plot_sweep(self, path, **options)
+
+    def best(self) -> tuple[dict[str, Any], Result]:
+        """The settings whose median fitness is best, and their runs."""
+        median = np.median(np.asarray(self.runs.fitness), axis=-1)
+        index = np.unravel_index(median.argmax() if self.runs.maximise else median.argmin(), median.shape)
+        return self.settings(tuple(map(int, index))), self.runs[index]
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{label(names)}: {len(values)}" for names, values in self.axes.items())
+        return f"SweepResult({axes}, repeats: {np.shape(self.runs.fitness)[-1]})"
+
+
+def sweep(
+    strategy: Strategy,
+    objective: Any,
+    key: ArrayLike,
+    generations: int,
+    *,
+    over: Mapping[Names, Any],
+    repeats: int = 1,
+    chunk: int | None = None,
+    args: Any = None,
+    stop: Stop | dict[str, Any] | None = None,
+    history: bool | int = False,
+    progress: bool | None = None,
+    batched: bool = False,
+    stochastic: bool = False,
+    maximise: bool = False,
+) -> SweepResult:
+    """Runs every combination of hyperparameters `repeats` times.
+
+    Args:
+        strategy: whose hyperparameters are varied.
+        objective, key, generations, args, stop, history, batched, stochastic, maximise: as in `jaxes.run`.
+        over: name -> values, a grid over all names. A tuple of names takes tuples of values that go together:
+            `{("mu", "lam"): [(5, 35), (20, 100)], "sigma": [0.1, 0.3]}` is a 2 x 2 grid. A dot reaches inside:
+            "sigma.tau" of `SelfAdaptation`, "stop.target". "args" sweeps problem instances.
+        repeats: runs per combination. Repeat i has the key `jax.random.fold_in(key, i)` in every cell, so that cells are
+            compared on the same random numbers.
+        chunk: at most this many runs at once; default all. Memory is proportional to it, results do not depend on it (but
+            for the rounding described at `run`).
+        progress: True or False; default: if tqdm is installed and stderr is a terminal.
+
+    Numbers (sigma, rates, bounds, thresholds) share one program; each combination of static settings (mu, lam, words)
+    compiles once.
+
+    Returns:
+        `SweepResult`. After Ctrl-C, runs that were not finished have `StopReason.INTERRUPTED`, and runs that were not begun
+        a fitness of infinity (-infinity, if maximised) and 0 generations.
+
+    Raises:
+        ValueError, TypeError: before anything runs, naming the argument.
+    """
+    if not isinstance(strategy, Strategy):
+        raise TypeError(f"sweep(strategy=...) must be a strategy such as jaxes.ES(space), got {strategy!r}.")
+    generations = check_generations("sweep", generations)
+    repeats = check_integer("sweep", "repeats", repeats, at_least=1)
+    if chunk is not None:
+        chunk = check_integer("sweep", "chunk", chunk, at_least=1)
+    axes = _axes(over)
+    base = {"strategy": strategy, "args": args, "stop": as_stop(stop)}
+    cells = [_cell(base, axes, index) for index in np.ndindex(*map(len, axes.values()))]
+    key = as_key("sweep", key)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(repeats))
+
+    groups: dict[Any, list[int]] = {}
+    for i, cell in enumerate(cells):
+        leaves, structure = jax.tree.flatten(cell)
+        shapes = tuple((np.shape(leaf), np.result_type(leaf).name) for leaf in leaves)
+        groups.setdefault((structure, shapes), []).append(i)
+    tasks = []
+    for members in groups.values():
+        head = cells[members[0]]
+        task = make_task(
+            "sweep",
+            head["strategy"],
+            objective,
+            head["args"],
+            head["stop"],
+            history,
+            None,
+            batched,
+            stochastic,
+            maximise,
+        )
+        for i in members:
+            cells[i]["stop"].check(cells[i]["strategy"])
+        others = [dataclasses.replace(task, **cells[i]) for i in members]
+        tasks.append((members, *_stack(others)))
+
+    total = len(cells) * repeats
+    collected: list[Any] = [None] * len(cells)
+    bar = progress_bar(progress, total * generations, "gen")
+    try:
+        with deferred_interrupt() as interrupted:
+            for members, task, in_axes in tasks:
+                results = _run_group(task, in_axes, len(members), keys, generations, chunk, bar, interrupted)
+                for j, i in enumerate(members):
+                    collected[i] = jax.tree.map(lambda leaf, j=j: leaf[j], results)
+            if interrupted():
+                print("jaxes: interrupted, returning what was run", file=sys.stderr)
+    finally:
+        if bar is not None:
+            bar.close()
+    shape = tuple(map(len, axes.values()))
+    strategies = np.empty(len(cells), object)
+    strategies[:] = [cell["strategy"] for cell in cells]
+    return SweepResult(_assemble(collected, shape), axes, strategies.reshape(shape))
+
+
+def _run_group(
+    task: Task,
+    axes: Axes,
+    cells: int,
+    keys: jax.Array,
+    generations: int,
+    chunk: int | None,
+    bar: Any,
+    interrupted: Callable[[], bool],
+) -> Result:
+    """Results (cells, repeats) of tasks of one shape, at most `chunk` runs at a time."""
+    repeats = keys.shape[0]
+    total = cells * repeats
+    chunk = min(chunk or total, total)
+    leaves, structure = jax.tree.flatten(task)
+    parts = []
+    for first in range(0, total, chunk):
+        # The last chunk is filled up with runs of the first, so that all have one shape.
+        index = np.arange(first, first + chunk) % total
+        count = min(chunk, total - first)
+        mine = [leaf if axis is None else leaf[index // repeats] for leaf, axis in zip(leaves, axes, strict=True)]
+        before = bar.n if bar is not None else 0
+
+        def report(progress, done, count=count, before=before):
+            if bar is not None:
+                bar.update(before + int(done * count) - bar.n)
+
+        result = drive(structure.unflatten(mine), axes, keys[index % repeats], generations, report, interrupted)
+        if bar is not None:
+            bar.update(before + count * generations - bar.n)
+        parts.append(jax.tree.map(lambda leaf, count=count: _host(leaf)[:count], result))
+    joined = jax.tree.map(lambda *leaves: _concatenate(leaves), *parts)
+    return jax.tree.map(lambda leaf: leaf.reshape(cells, repeats, *leaf.shape[1:]), joined)
+
+
+def _axes(over: Any) -> dict[Names, list[Any]]:
+    if not isinstance(over, Mapping) or not over:
+        raise TypeError(f'sweep(over=...) must be a dict of name -> values such as {{"sigma": [0.1, 0.3]}}, got {over!r}.')
+    axes: dict[Names, list[Any]] = {}
+    seen: set[str] = set()
+    for names, values in over.items():
+        members = names if isinstance(names, tuple) else (names,)
+        if not members or not all(isinstance(name, str) for name in members):
+            raise TypeError(f"sweep(over=...) must have names or tuples of names as keys, got {names!r}.")
+        if seen & set(members):
+            raise ValueError(f"sweep(over=...) names {sorted(seen & set(members))} twice.")
+        seen |= set(members)
+        if names == "args":
+            leaves = jax.tree.leaves(values)
+            counts = {np.shape(leaf)[:1] for leaf in leaves}
+            if len(counts) != 1 or counts == {()}:
+                raise ValueError('sweep(over={"args": ...}) must be a pytree whose leaves share one leading axis.')
+            count = counts.pop()[0]
+            values = [jax.tree.map(lambda leaf, i=i: leaf[i], values) for i in range(count)]
+        try:
+            values = list(values)
+        except TypeError:
+            raise TypeError(f"sweep(over={{{names!r}: ...}}) must be several values, got {values!r}.") from None
+        if not values:
+            raise ValueError(f"sweep(over={{{names!r}: ...}}) must have at least one value.")
+        if isinstance(names, tuple) and not all(np.ndim(v) > 0 and len(v) == len(names) for v in values):
+            raise ValueError(f"sweep(over={{{names!r}: ...}}) must have tuples of {len(names)} values, got {values!r}.")
+        axes[names] = values
+    return axes
+
+
+def _settings(axes: dict[Names, list[Any]], index: tuple[int, ...]) -> dict[str, Any]:
+    """Name -> value of the combination at an index of the axes."""
+    found: dict[str, Any] = {}
+    for (names, values), i in zip(axes.items(), index, strict=True):
+        found |= dict(zip(names, values[i], strict=True)) if isinstance(names, tuple) else {names: values[i]}
+    return found
+
+
+def _cell(base: dict[str, Any], axes: dict[Names, list[Any]], index: tuple[int, ...]) -> dict[str, Any]:
+    """Strategy, args and stop of one combination. Changes of one object are made together: mu alone may not fit lam."""
+    settings = _settings(axes, index)
+    cell = dict(base)
+    tree: dict[str, Any] = {}
+    for path, value in settings.items():
+        if path == "args":
+            cell["args"] = value
+            continue
+        root, rest = ("stop", path[5:]) if path.startswith("stop.") else ("strategy", path)
+        *parents, last = rest.split(".")
+        node = tree.setdefault(root, {})
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = value
+    for root, changes in tree.items():
+        cell[root] = _changed(cell[root], changes, root)
+    return cell
+
+
+def _changed(value: Any, changes: dict[str, Any], where: str) -> Any:
+    """A copy of a dataclass with (nested) fields changed."""
+    settings = getattr(value, "settings", None)
+    if isinstance(settings, dict):
+        names = list(settings)
+    else:
+        names = [f.name for f in dataclasses.fields(value) if f.init] if dataclasses.is_dataclass(value) else []
+    flat = {}
+    for name, change in changes.items():
+        if name not in names:
+            raise ValueError(
+                f"sweep(over=...) cannot vary {name!r} of {type(value).__name__} ({where}); it has "
+                f"{', '.join(sorted(names)) or 'no settings'}."
+            )
+        current = settings[name] if isinstance(settings, dict) else getattr(value, name)
+        flat[name] = _changed(current, change, f"{where}.{name}") if isinstance(change, dict) else change
+    return value.replace(**flat) if hasattr(value, "replace") else dataclasses.replace(value, **flat)
+
+
+def _stack(tasks: list[Task]) -> tuple[Task, Axes]:
+    """One task whose leaves have a leading axis where the tasks differ, and the vmap axis of every leaf."""
+    structure = jax.tree.structure(tasks[0])
+    columns = list(zip(*(jax.tree.leaves(task) for task in tasks), strict=True))
+    leaves, axes = [], []
+    for column in columns:
+        same = all(leaf is column[0] or np.array_equal(leaf, column[0]) for leaf in column[1:])
+        leaves.append(column[0] if same else np.stack([np.asarray(leaf) for leaf in column]))
+        axes.append(None if same else 0)
+    return structure.unflatten(leaves), tuple(axes)
+
+
+def _assemble(cells: list[Any], shape: tuple[int, ...]) -> Result:
+    """All cells' results as one, (axes..., repeats)."""
+    if len({str(jax.tree.map(np.shape, cell)) + str(jax.tree.structure(cell)) for cell in cells}) > 1:
+        cells = [dataclasses.replace(cell, state=None) for cell in cells]
+    stacked = jax.tree.map(lambda *leaves: _stacked(leaves), *cells)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), stacked)
+
+
+def _host(leaf: Any) -> Any:
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
+
+
+def _concatenate(leaves: tuple[Any, ...]) -> Any:
+    return np.concatenate(leaves) if isinstance(leaves[0], np.ndarray) else jnp.concatenate(leaves)
+
+
+def _stacked(leaves: tuple[Any, ...]) -> Any:
+    return np.stack(leaves) if isinstance(leaves[0], np.ndarray) else jnp.stack(leaves)
+
+
+def label(names: Names) -> str:
+    return ", ".join(names) if isinstance(names, tuple) else names
