@@ -292,7 +292,7 @@ def _stack(tasks: list[Task]) -> tuple[Task, Axes]:
 
 def _assemble(cells: list[Any], shape: tuple[int, ...]) -> Result:
     """All cells' results as one, (axes..., repeats)."""
-    if len({str(jax.tree.map(np.shape, cell)) + str(jax.tree.structure(cell)) for cell in cells}) > 1:
+    if len({(jax.tree.structure(cell), tuple(map(np.shape, jax.tree.leaves(cell)))) for cell in cells}) > 1:
         cells = [dataclasses.replace(cell, state=None) for cell in cells]
     stacked = jax.tree.map(lambda *leaves: _stacked(leaves), *cells)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), stacked)
