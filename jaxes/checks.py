@@ -76,6 +76,6 @@ def describe(tree: Any) -> str:
 
 
 def as_float_dtype(*values: ArrayLike) -> Any:
-    """The floating dtype of the values: their own if they are floating arrays, else JAX's default."""
-    dtype = jnp.result_type(*[v if isinstance(v, jax.Array) else np.asarray(v) for v in values])
-    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+    """The dtype of those values that are floating arrays, else JAX's default float."""
+    dtypes = [v.dtype for v in values if hasattr(v, "dtype") and jnp.issubdtype(v.dtype, jnp.floating)]
+    return jax.dtypes.canonicalize_dtype(np.result_type(*dtypes)) if dtypes else jnp.result_type(float)

@@ -119,8 +119,8 @@ class Result:
         return summary(self, target)
 
     def __repr__(self) -> str:
-        if is_traced(self):
-            return f"Result(fitness={self.fitness}, ...)"
+        if not isinstance(self.stop_reason, jax.Array | np.ndarray) or is_traced(self):
+            return f"Result(fitness={self.fitness!r}, ...)"
         if np.ndim(self.fitness) == 0:
             return (
                 f"Result(fitness={float(self.fitness):.6g}, evaluations={int(self.evaluations)}, "
@@ -202,8 +202,7 @@ def make_task(owner, strategy, objective, args, stop, history, record, batched, 
         raise TypeError(f"{owner}(record=...) must be a function of (state, population, fitness), got {record!r}.")
     if record is not None and every == 0:
         raise ValueError(f"{owner}(record=...) needs history=True or history=k.")
-    args = jax.tree.map(jnp.asarray, args)
-    check_objective(objective, strategy.space, strategy.population_size, args)
+    args = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), args)  # 1.0 and float32(1.0): one program
     return Task(strategy, objective, args, stop, every, record)
 
 
@@ -217,7 +216,8 @@ def _run(task: Task, state: State, generations: int) -> Result:
 
 
 def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
-    """A run that is about to start from a state."""
+    """A run that is about to start from a state; refuses what is no objective, once for every program."""
+    check_objective(task.objective, task.strategy.space, task.strategy.population_size, task.args)
     # Adding could overflow for a state that has gone on for very long.
     until = state.generation + jnp.minimum(jnp.int32(generations), LIMIT - state.generation)
     record = None

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxes.batch import deferred_interrupt, drive, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Progress, Result, check_generations, make_task
+from jaxes.operators.step_size import SelfAdaptation
 from jaxes.problems.problem import Problem
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies.es import ES
@@ -57,7 +58,9 @@ def minimize(
     Args:
         objective: a function of one solution that returns one floating number, in jax.numpy; or a `Problem`.
         space: a `Box` or a pytree of them. Not needed with a `Problem` or a strategy.
-        strategy: default `ES(space)`, a self-adaptive (15, 100)-ES.
+        strategy: default a (15, 100)-ES with discrete recombination and one self-adaptive sigma per coordinate, the setting
+            of Bäck & Schwefel (1993). It was the most robust of nine ES settings on the six built-in problems in 2, 10
+            and 30 dimensions; on a smooth objective, recombination="intermediate" converges faster.
         key: of `jax.random.key`, or an integer seed.
         generations: how many, at most.
         runs: this many independent repeats at once, with keys `jax.random.fold_in(key, i)`; the result then has a
@@ -129,4 +132,5 @@ def _strategy(objective: Any, space: Any, strategy: Strategy | None) -> Strategy
         if not isinstance(objective, Problem):
             raise ValueError("minimize(space=...) is needed for an objective that is not a Problem, e.g. jaxes.Box(-5, 5).")
         space = objective.space
-    return ES(space)
+    sigma = SelfAdaptation(per_coordinate=True)
+    return ES(space, mu=15, lam=100, recombination="discrete", sigma=sigma)

@@ -185,15 +185,16 @@ class Tree(Space):
         return self.structure.unflatten([part.decode(piece) for part, piece in zip(self.parts, pieces, strict=True)])
 
     def encode(self, solution: Any) -> jax.Array:
-        return jnp.concatenate([part.encode(s) for part, s in zip(self.parts, self._leaves(solution), strict=True)])
+        return jnp.concatenate([part.encode(s) for part, s in zip(self.parts, self.split(solution), strict=True)])
 
     def flatten(self, value: Any, name: str) -> jax.Array:
         if jax.tree_util.all_leaves([value]) and np.shape(value) in ((), (self.dimension,)):
             return jnp.broadcast_to(jnp.asarray(value).astype(self.dtype), (self.dimension,))
-        pairs = zip(self.parts, self._leaves(value, name), strict=True)
+        pairs = zip(self.parts, self.split(value, name), strict=True)
         return jnp.concatenate([part.flatten(v, name) for part, v in pairs])
 
-    def _leaves(self, tree: Any, name: str = "a solution") -> list[Any]:
+    def split(self, tree: Any, name: str = "a solution") -> list[Any]:
+        """What belongs to each part of a tree with this space's structure. ValueError if it has another."""
         try:
             return self.structure.flatten_up_to(tree)
         except (TypeError, ValueError):

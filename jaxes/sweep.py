@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxes.batch import Axes, deferred_interrupt, drive, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Result, Task, check_generations, make_task
+from jaxes.objective import check_objective
 from jaxes.stop import Stop, as_stop
 from jaxes.strategy import Strategy
 
@@ -140,6 +141,7 @@ def sweep(
             stochastic,
             maximise,
         )
+        check_objective(task.objective, task.strategy.space, task.strategy.population_size, task.args)
         for i in members:
             cells[i]["stop"].check(cells[i]["strategy"])
         others = [dataclasses.replace(task, **cells[i]) for i in members]

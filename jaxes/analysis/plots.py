@@ -52,8 +52,12 @@ def plot_convergence(
             low, first, median, third, high = -high, -third, -median, -first, -low
         (line,) = axes.plot(evaluations, median, label=name or f"median of {len(best)} runs")
         if len(best) > 1:
-            axes.fill_between(evaluations, first, third, color=line.get_color(), alpha=0.3, linewidth=0)
-            axes.fill_between(evaluations, low, high, color=line.get_color(), alpha=0.1, linewidth=0)
+            axes.fill_between(
+                evaluations, first, third, color=line.get_color(), alpha=0.3, linewidth=0, label=None if name else "quartiles"
+            )
+            axes.fill_between(
+                evaluations, low, high, color=line.get_color(), alpha=0.1, linewidth=0, label=None if name else "all"
+            )
         # A run that reaches the optimum exactly ends its line on a logarithmic axis; it does not forbid the axis.
         shown = np.concatenate([first, median, third])
         positive = positive and bool((shown >= 0).all() and (shown > 0).any())

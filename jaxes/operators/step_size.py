@@ -106,7 +106,8 @@ class Schedule(StepSize):
                 raise ValueError(f"Schedule must return one number per generation, got shape {np.shape(start)}.")
 
     def __call__(self, generation: jax.Array) -> jax.Array:
-        return jnp.asarray(self.factory(**self.settings)(generation))
+        with jax.numpy_dtype_promotion("standard"):  # schedules mix the integer generation with floats
+            return jnp.asarray(self.factory(**self.settings)(generation))
 
     @property
     def settings(self) -> dict[str, Any]:

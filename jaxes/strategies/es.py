@@ -56,8 +56,9 @@ class ES(Strategy):
 
     Args:
         space: a `Box` or a pytree of them.
-        mu: number of parents.
-        lam: number of children, at least mu; a multiple of mu without recombination.
+        mu: number of parents; default 15.
+        lam: number of children, at least mu; a multiple of mu without recombination. Default 105: self-adaptation wants
+            about seven children per parent (Schwefel 1995).
         sigma: standard deviation of mutations, in the space's own units (the logarithm's on a log scale): a number, one
             per coordinate (d,), a pytree like a solution, an `optax` schedule, or a rule: `Schedule`, `OneFifth`,
             `SelfAdaptation`. Default: `SelfAdaptation()` from 0.3 of the box.
@@ -82,7 +83,7 @@ class ES(Strategy):
     space: Space
     _: KW_ONLY
     mu: int = static(15)
-    lam: int = static(100)
+    lam: int = static(105)
     sigma: Any = None
     selection: Literal["comma", "plus"] = static("comma")
     recombination: Literal["none", "intermediate", "weighted", "discrete"] = static("none")
@@ -314,9 +315,10 @@ class ES(Strategy):
 
 
 def _numbers(space: Space, name: str, value: Any) -> Any:
-    """The numbers of a user's setting in the space's dtype; a list is an array, unless the space is a pytree."""
-    if isinstance(space, Tree):
-        return jax.tree.map(lambda leaf: as_leaf("ES", name, leaf, space.dtype), value)
+    """The numbers of a user's setting in the space's dtype; a list is an array where the space has one."""
+    if isinstance(space, Tree) and not jax.tree_util.all_leaves([value]):
+        parts = zip(space.parts, space.split(value, f"ES({name}=...)"), strict=True)
+        return space.structure.unflatten([_numbers(part, name, v) for part, v in parts])
     return as_leaf("ES", name, value, space.dtype)
 
 

@@ -1,0 +1,119 @@
+"""Keeping samples inside a box: the right distribution, at a constant cost."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxes import ES, Box, Clip, Reflect, Resample, Wrap
+from jaxes.bounds import normal
+
+DRAWS = 40_000
+LEVEL = 1e-4  # false alarms of every single test here; keys are fixed, so a pass stays a pass
+
+
+def draw(handler, mean, sigma, lower, upper, key=0):
+    u = jax.random.uniform(jax.random.key(key), (DRAWS,))
+    return np.asarray(handler.gaussian(u, *(jnp.full(1, v) for v in (mean, sigma, lower, upper))), np.float64)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sigma", "lower", "upper"),
+    [
+        (0.0, 1.0, -1.0, 2.0),
+        (-1.0, 0.1, -1.0, 1.0),  # the parent on its bound
+        (1.0, 1000.0, -1.0, 1.0),  # almost uniform
+        (0.0, 0.01, -1.0, 1.0),  # almost untouched
+        (0.5, 1.0, -np.inf, 1.0),
+        (3.0, 2.0, -np.inf, np.inf),
+    ],
+)
+def test_resample_is_a_truncated_normal(mean, sigma, lower, upper):
+    x = draw(Resample(), mean, sigma, lower, upper)
+    truncated = stats.truncnorm((lower - mean) / sigma, (upper - mean) / sigma, mean, sigma)
+    assert stats.kstest(x, truncated.cdf).pvalue > LEVEL
+
+
+def test_resample_is_the_rejection_loop():
+    """Whole vectors rejected until inside, by NumPy, in a corner of three dimensions; also with a mutation rate."""
+    mean, sigma, rate = np.array([0.95, -0.9, 0.2]), np.array([0.5, 0.2, 1.0]), 0.4
+    random = np.random.RandomState(0)
+    for mutation_rate in (None, rate):
+        kept = []
+        while len(kept) < 20_000:
+            mask = random.rand(4096, 3) < (mutation_rate or 1.0)
+            x = mean + mask * sigma * random.randn(4096, 3)
+            kept.extend(x[(np.abs(x) <= 1).all(1)])
+        kept = np.asarray(kept[:20_000], np.float32)
+        space = Box(-1.0, 1.0, shape=3)
+        strategy = ES(space, mu=1, lam=20_000, sigma=sigma, mutation_rate=mutation_rate, seeds=mean[None])
+        state = strategy.init(1)
+        population, state = strategy.ask(state)
+        state = strategy.tell(state, population, jnp.where(jnp.arange(20_000) == 0, 0.0, 1.0))
+        x = np.asarray(strategy.ask(state)[0], np.float64)
+        for i in range(3):
+            assert stats.ks_2samp(x[:, i], kept[:, i]).pvalue > LEVEL
+        untouched = (np.abs(x - mean) < 1e-6).all(1).mean(), (np.abs(kept - mean) < 1e-6).all(1).mean()
+        assert abs(untouched[0] - untouched[1]) < 4 * np.sqrt(2 * 0.25 / 20_000)
+        pairs = np.corrcoef(x.T)[np.triu_indices(3, 1)]
+        np.testing.assert_allclose(pairs, 0, atol=4 / np.sqrt(20_000))
+
+
+def test_clip_reflect_and_wrap_are_what_they_say():
+    u = jax.random.uniform(jax.random.key(0), (DRAWS,))
+    raw = np.asarray(1.5 * normal(u) + 0.8, np.float64)
+    mean, sigma, lower, upper = (jnp.full(1, v) for v in (0.8, 1.5, -1.0, 1.0))
+    clipped = Clip().gaussian(u, mean, sigma, lower, upper)
+    np.testing.assert_allclose(clipped, np.clip(raw, -1, 1), atol=1e-5)
+    wrapped = np.asarray(Wrap().gaussian(u, mean, sigma, lower, upper))
+    turn = np.abs((wrapped - raw + 1) % 2 - 1)
+    np.testing.assert_allclose(turn, 0, atol=1e-5)
+    folded = raw.copy()  # one mirror at a time, until inside
+    while (np.abs(folded) > 1).any():
+        folded = np.where(folded > 1, 2 - folded, folded)
+        folded = np.where(folded < -1, -2 - folded, folded)
+    np.testing.assert_allclose(Reflect().gaussian(u, mean, sigma, lower, upper), folded, atol=1e-5)
+
+
+@pytest.mark.parametrize("handler", [Resample(), Clip(), Reflect(), Wrap()])
+@pytest.mark.parametrize(("lower", "upper"), [(-np.inf, 1.0), (-1.0, np.inf), (-np.inf, np.inf)])
+def test_infinite_sides(handler, lower, upper):
+    x = draw(handler, 0.0, 5.0, lower, upper)
+    assert np.isfinite(x).all()
+    assert (x >= lower).all()
+    assert (x <= upper).all()
+    assert x.std() > 0.5
+
+
+def test_normal_numbers():
+    x = np.asarray(normal(jax.random.uniform(jax.random.key(0), (DRAWS,))), np.float64)
+    assert stats.kstest(x, stats.norm.cdf).pvalue > LEVEL
+    ends = normal(jnp.asarray([0.0, 1 - 2**-24]))
+    assert np.isfinite(ends).all()
+    assert ends[0] < -5
+    assert ends[1] > 5
+
+
+def test_a_corner_of_1000_dimensions_costs_what_the_interior_costs():
+    """Rejection would need 2**1000 attempts. Interleaved, so that the machine's drift hits both."""
+    space = Box(-1.0, 1.0, shape=1000)
+    program = jax.jit(lambda s, state: s.ask(state)[0])
+    cases = []
+    for corner in (0.0, 1.0):
+        strategy = ES(space, mu=10, lam=500, sigma=0.1, seeds=np.full((10, 1000), corner))
+        state = strategy.init(0)
+        population, state = strategy.ask(state)
+        state = strategy.tell(state, population, jnp.arange(500.0))
+        np.testing.assert_array_equal(state.parents, corner)
+        cases.append((strategy, state))
+        assert (np.abs(np.asarray(program(strategy, state))) <= 1).all()
+    seconds = [[], []]
+    for _ in range(15):
+        for i, (strategy, state) in enumerate(cases):
+            begin = time.perf_counter()
+            program(strategy, state).block_until_ready()
+            seconds[i].append(time.perf_counter() - begin)
+    assert min(seconds[1]) < 2 * min(seconds[0])

@@ -1,0 +1,107 @@
+"""What the compiled program is, and that there is only one."""
+
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from variants import box, exact, make
+
+from jaxes import ES, Box, Stop, problems, run
+
+PROBLEM = problems.ackley(2, half_width=5)
+STRATEGY = ES(PROBLEM.space, mu=20, lam=100, sigma=0.15)
+
+
+HOST = r'custom_call_target="[^"]*callback|\b(infeed|outfeed)\('
+
+
+def compiled(batch, **options):
+    program = jax.jit(jax.vmap(lambda key: run(STRATEGY, PROBLEM, key, 100, **options)))
+    return program.lower(jax.random.split(jax.random.key(0), batch)).compile().as_text()
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("options", [{}, {"stop": Stop(target=1e-3, stagnation=50), "history": 10}])
+def test_the_loop_has_topk_no_sort_and_no_callback(batch, options):
+    text = compiled(batch, **options)
+    assert "TopK" in text
+    assert not re.search(r"= \S+ sort\(", text)
+    assert not re.search(HOST, text)
+
+
+def test_the_checks_find_what_they_look_for():
+    text = jax.jit(lambda x: jax.pure_callback(np.sin, x, x)).lower(jnp.zeros(3)).compile().as_text()
+    assert re.search(HOST, text)
+    text = jax.jit(jnp.sort).lower(jnp.zeros(1000)).compile().as_text()
+    assert re.search(r"= \S+ sort\(", text)
+
+
+@pytest.mark.parametrize("name", ["plus", "weighted", "discrete", "self-adaptive plus"])
+def test_no_sort_in_other_variants(name):
+    strategy = make(name, box())
+    text = jax.jit(lambda key: run(strategy, exact, key, 100)).lower(jax.random.key(0)).compile().as_text()
+    assert not re.search(r"= \S+ sort\(", text)
+
+
+def test_nothing_recompiles_when_values_change():
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def objective(x, args):
+        return jnp.sum(jnp.square(x - args))
+
+    for i, sigma in enumerate([0.1, np.float64(0.2), jnp.float32(0.3), np.asarray(0.4), 1]):
+        space = Box(-1.0 - i, np.full(3, 2.0 + i), shape=3)
+        strategy = ES(space, mu=2, lam=8, sigma=sigma, mutation_rate=0.5 + i / 10, seeds=np.full((2, 3), i / 10))
+        stop = Stop(target=-1.0 - i, evaluations=1000 + i)
+        run(strategy, objective, i, 20, args=jnp.float32(i), stop=stop)
+
+
+def test_run_itself_is_compiled_once():
+    traces = 0
+
+    def objective(x, scale):
+        nonlocal traces
+        traces += 1
+        return scale * jnp.sum(x * x)
+
+    run(STRATEGY, objective, 0, 10, args=1.0)
+    first = traces
+    for i in range(1, 4):
+        strategy = ES(Box(-5.0 - i, 5.0 + i, shape=2), mu=20, lam=100, sigma=0.15 * i)
+        run(strategy, objective, jax.random.key(i), 10, args=jnp.float32(i))
+    assert traces == first
+
+
+def test_a_new_problem_of_the_same_kind_is_the_same_program():
+    from jaxes.loop import _run
+
+    run(STRATEGY, problems.ackley(2), 0, 33)
+    size = _run._cache_size()
+    run(STRATEGY, problems.ackley(2, half_width=7), 1, 33)
+    run(ES(problems.ackley(2).space, mu=20, lam=100, sigma=0.3), problems.ackley(2), 2, 33)
+    assert _run._cache_size() == size
+
+
+@pytest.mark.parametrize("dimension", [2, 20])
+def test_a_run_alone_follows_the_same_run_in_a_batch_of_1024(dimension):
+    """The same random bits; with an objective that is exact in floating point, the same numbers."""
+    problem = problems.ackley(dimension, half_width=5)
+    strategy = ES(problem.space, mu=20, lam=100, sigma=0.15)
+    keys = jax.random.split(jax.random.key(0), 1024)
+
+    def objective(x):
+        return jnp.sum(jnp.round(64 * x) ** 2)
+
+    batch = jax.jit(jax.vmap(lambda key: run(strategy, objective, key, 50)))(keys)
+    for i in (0, 511, 1023):
+        alone = run(strategy, objective, keys[i], 50)
+        np.testing.assert_array_equal(alone.state.parents, batch.state.parents[i])
+        np.testing.assert_array_equal(alone.fitness, batch.fitness[i])
+    # Inexact sums may be ordered differently: the first generations agree to rounding.
+    batch = jax.jit(jax.vmap(lambda key: run(strategy, problem, key, 2).fitness))(keys)
+    np.testing.assert_allclose(run(strategy, problem, keys[5], 2).fitness, batch[5], rtol=1e-5)

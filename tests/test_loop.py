@@ -1,0 +1,246 @@
+"""run(): stop conditions, history, objectives, and how runs end."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from variants import assert_same, box, exact, shifted_sphere
+
+from jaxes import ES, Box, SelfAdaptation, Stop, StopReason, run
+from jaxes.loop import BLOCK
+
+STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
+ADAPTIVE = ES(box(), mu=3, lam=21, sigma=SelfAdaptation())
+
+
+def test_history_is_what_happened():
+    state, rows = STRATEGY.init(3), []
+    for _ in range(7):
+        population, state = STRATEGY.ask(state)
+        fitness = jax.vmap(exact)(population)
+        state = STRATEGY.tell(state, population, fitness)
+        rows.append((state.generation, state.best_fitness, fitness.min(), np.float32(np.mean(fitness)), 0.3))
+    history = run(STRATEGY, exact, 3, 7, history=True).history
+    fields = (history.generation, history.best, history.population_best, history.population_mean, history.step_size)
+    np.testing.assert_allclose(np.stack(fields, 1), np.asarray(rows, np.float32), rtol=1e-6)
+
+
+@pytest.mark.parametrize("every", [1, 2, 7, 10, 16, 33, 100])
+@pytest.mark.parametrize("generations", [0, 1, 16, 50])
+def test_a_record_every_so_many_generations(every, generations):
+    result = run(STRATEGY, exact, 0, generations, history=every)
+    count = -(-generations // every)
+    expected = np.minimum(every * np.arange(1, count + 1), generations)
+    np.testing.assert_array_equal(result.history.generation, expected)
+    if generations:
+        assert result.history.best[-1] == result.fitness
+
+
+def test_custom_records():
+    def record(state, population, fitness):
+        return {"mean": population.mean(0), "worst": fitness.max(), "seen": state.generation}
+
+    result = run(STRATEGY, exact, 0, 9, history=3, record=record)
+    assert result.history.custom["mean"].shape == (3, 3)
+    np.testing.assert_array_equal(result.history.custom["seen"], [3, 6, 9])
+    assert (result.history.custom["worst"] >= result.history.population_best).all()
+
+
+def test_memory_does_not_grow_with_generations():
+    def bytes_needed(generations, history=False):
+        def program(key):
+            return run(STRATEGY, exact, key, generations, history=history)
+
+        memory = jax.jit(program).lower(jax.random.key(0)).compile().memory_analysis()
+        return memory.temp_size_in_bytes + memory.output_size_in_bytes
+
+    assert bytes_needed(100_000) == bytes_needed(100)
+    assert bytes_needed(100_000, history=True) > 100_000 * 4
+    assert bytes_needed(100_000, history=1000) < bytes_needed(100) + 100 * 100
+
+
+def test_a_hundred_thousand_generations():
+    result = run(STRATEGY, exact, 0, 100_000)
+    assert result.generations == 100_000
+    assert result.evaluations == 2_000_000
+    assert result.stop_reason == StopReason.GENERATIONS
+
+
+def reference_stop(strategy, key, limit, condition):
+    """The generation after which a hand-driven run stops, and its state."""
+    state = strategy.init(key)
+    while state.generation < limit:
+        population, state = strategy.ask(state)
+        fitness = jax.vmap(shifted_sphere)(population)
+        state = strategy.tell(state, population, fitness)
+        if condition(state, np.asarray(population), np.asarray(fitness)):
+            break
+    return int(state.generation), state
+
+
+CONDITIONS = {
+    "target": (Stop(target=0.05), StopReason.TARGET, lambda s, x, f: s.best_fitness <= 0.05),
+    "stagnation": (Stop(stagnation=4), StopReason.STAGNATION, lambda s, x, f: s.generation - 1 - s.best_generation >= 4),
+    "spread": (Stop(spread=0.02), StopReason.SPREAD, lambda s, x, f: f.max() - f.min() < 0.02),
+    "diversity": (Stop(diversity=0.03), StopReason.DIVERSITY, lambda s, x, f: x.std(0).max() < 0.03),
+    "step_size": (Stop(step_size=0.01), StopReason.STEP_SIZE, lambda s, x, f: ADAPTIVE.step_size(s) < 0.01),
+    "evaluations": (Stop(evaluations=21 * 12 + 5), StopReason.EVALUATIONS, lambda s, x, f: s.generation == 12),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_stop_conditions(name):
+    """The run stops after the generation that a loop by hand stops after, and is frozen from then on."""
+    stop, reason, condition = CONDITIONS[name]
+    generation, state = reference_stop(ADAPTIVE, 1, 200, condition)
+    assert 1 < generation < 200
+    result = run(ADAPTIVE, shifted_sphere, 1, 200, stop=stop, history=True)
+    assert result.stop_reason == reason
+    assert result.message() == reason.message
+    assert result.generations == generation
+    assert result.evaluations == 21 * generation
+    np.testing.assert_allclose(result.state.parents, state.parents, rtol=1e-5)
+    assert (np.asarray(result.history.generation[generation - 1 :]) == generation).all()
+    assert (np.asarray(result.history.best[generation - 1 :]) == result.fitness).all()
+
+
+def test_stopped_runs_are_frozen_while_others_go_on():
+    targets = jnp.asarray([1e3, 1.0, 1e-2, -1.0])
+    runs = jax.jit(jax.vmap(lambda t: run(ADAPTIVE, exact, 1, 100, stop=Stop(target=t))))(targets)
+    assert list(np.diff(runs.generations) > 0) == [True] * 3
+    assert list(runs.stop_reason) == [StopReason.TARGET] * 3 + [StopReason.GENERATIONS]
+    for i, target in enumerate(targets):
+        assert_same(run(ADAPTIVE, exact, 1, 100, stop=Stop(target=target)).state, jax.tree.map(lambda a, i=i: a[i], runs.state))
+
+
+def test_the_program_ends_when_all_have_stopped():
+    """A billion generations would take hours."""
+    runs = jax.jit(jax.vmap(lambda key: run(ADAPTIVE, exact, key, 1_000_000_000, stop=Stop(target=1e5))))
+    result = runs(jax.random.split(jax.random.key(0), 8))
+    assert (result.generations <= BLOCK).all()
+
+
+def test_several_reasons_at_once_are_told_by_rank():
+    result = run(STRATEGY, exact, 0, 9, stop=Stop(target=np.inf, spread=np.float32(1e30), evaluations=20))
+    assert result.stop_reason == StopReason.TARGET
+
+
+def test_infinite_fitness_has_no_spread():
+    result = run(STRATEGY, lambda x: jnp.where(x[0] > 0, jnp.inf, 1.0), 0, 9, stop=Stop(spread=1e30))
+    assert result.stop_reason in (StopReason.GENERATIONS, StopReason.SPREAD)
+    result = run(STRATEGY, lambda x: jnp.inf + x[0], 0, 9, stop=Stop(spread=1e30))
+    assert result.stop_reason == StopReason.GENERATIONS
+
+
+def test_objectives_in_every_form():
+    plain = run(STRATEGY, exact, 0, 20)
+    batched = run(STRATEGY, lambda x: jax.vmap(exact)(x), 0, 20, batched=True)
+    args = run(STRATEGY, lambda x, a: exact(x) * a["scale"], 0, 20, args={"scale": 2.0})
+    assert_same(plain.solution, batched.solution)
+    assert_same(plain.solution, args.solution)
+    assert args.fitness == 2 * plain.fitness
+    best = run(STRATEGY, lambda x: -exact(x), 0, 20, maximise=True, stop=Stop(target=1e9), history=True)
+    assert_same(plain.solution, best.solution)
+    assert best.fitness == -plain.fitness
+    assert (np.diff(best.history.best) >= 0).all()
+    assert best.stop_reason == StopReason.GENERATIONS
+    assert run(STRATEGY, lambda x: -exact(x), 0, 20, maximise=True, stop=Stop(target=-1e9)).stop_reason == StopReason.TARGET
+
+
+def test_stochastic_objectives_get_fresh_keys():
+    def noise(x, key):
+        return jax.random.uniform(key)
+
+    record = lambda state, population, fitness: fitness  # noqa: E731
+    result = run(STRATEGY, noise, 0, 10, stochastic=True, history=True, record=record)
+    assert len(np.unique(result.history.custom)) == 200
+    again = run(STRATEGY, lambda x, a, key: noise(x, key) + a, 0, 10, args=1.0, stochastic=True)
+    np.testing.assert_allclose(again.fitness, result.fitness + 1, rtol=1e-6)
+    batched = run(
+        STRATEGY,
+        lambda x, key: jax.random.uniform(key, (20,)),
+        0,
+        10,
+        stochastic=True,
+        batched=True,
+        history=True,
+        record=record,
+    )
+    assert len(np.unique(batched.history.custom)) == 200
+
+
+def test_jit_vmap_and_scan_over_run():
+    keys = jax.random.split(jax.random.key(0), 4)
+    each = [run(STRATEGY, exact, key, 15) for key in keys]
+    vmapped = jax.jit(jax.vmap(lambda key: run(STRATEGY, exact, key, 15)))(keys)
+    _, scanned = jax.lax.scan(lambda _, key: (None, run(STRATEGY, exact, key, 15).solution), None, keys)
+    nested = jax.vmap(jax.vmap(lambda key: run(STRATEGY, exact, key, 15).solution))(keys.reshape(2, 2))
+    for i, result in enumerate(each):
+        assert_same(result.solution, vmapped.solution[i])
+        assert_same(result.solution, scanned[i])
+        assert_same(result.solution, nested[i // 2, i % 2])
+
+
+def test_keys_and_seeds():
+    by_seed = run(STRATEGY, exact, 7, 5)
+    assert_same(by_seed, run(STRATEGY, exact, jax.random.key(7), 5))
+    assert_same(by_seed, run(STRATEGY, exact, jax.random.PRNGKey(7), 5))
+    assert_same(by_seed, run(STRATEGY, exact, np.int64(7), 5))
+    other = run(STRATEGY, exact, 8, 5)
+    assert not np.array_equal(by_seed.solution, other.solution)
+    run(STRATEGY, exact, jax.random.key(7, impl="rbg"), 5)
+
+
+def test_no_generations():
+    result = run(STRATEGY, exact, 0, 0)
+    assert result.fitness == np.inf
+    assert result.evaluations == 0
+    assert np.isfinite(result.solution).all()
+
+
+def test_evaluations_are_counted_in_64_bits():
+    import dataclasses
+
+    result = dataclasses.replace(run(STRATEGY, exact, 0, 1), generations=np.int32(2**31 - 1))
+    assert result.evaluations == 20 * (2**31 - 1)
+
+
+def test_a_very_old_state_goes_on():
+    import dataclasses
+
+    state = run(STRATEGY, exact, 0, 1).state
+    state = dataclasses.replace(state, generation=jnp.int32(2**31 - 6))
+    result = run(STRATEGY, exact, None, 100, state=state)
+    assert result.generations == 2**31 - 1
+
+
+def test_all_nan_is_survived_and_counted():
+    result = run(STRATEGY, lambda x: x[0] * jnp.nan, 0, 10)
+    assert result.invalid == 200
+    assert result.fitness == np.inf
+    assert np.isfinite(result.solution).all()
+    assert (np.abs(result.solution) <= 2).all()
+
+
+def test_infinities_are_ordered():
+    result = run(STRATEGY, lambda x: jnp.where(x[0] > 0, -jnp.inf, jnp.inf), 0, 10)
+    assert result.fitness == -np.inf
+    assert result.solution[0] > 0
+    assert (np.asarray(result.state.parents)[:, 0] > 0).all()
+
+
+def test_float64(x64):
+    strategy = ES(Box(-2.0, 2.0, shape=3), mu=3, lam=21, recombination="intermediate")
+    result = run(strategy, lambda x: jnp.sum(jnp.square(x - 0.7)), 0, 300)
+    assert result.fitness.dtype == np.float64
+    assert result.fitness < 1e-25
+
+
+def test_results_show_themselves():
+    one = run(STRATEGY, exact, 0, 5)
+    assert "evaluations=100" in repr(one)
+    many = jax.vmap(lambda key: run(STRATEGY, exact, key, 5))(jax.random.split(jax.random.key(0), 6))
+    assert "6 runs" in repr(many)
+    assert "all generations were run: 6" in many.message()
+    assert many.best().fitness == many.fitness.min()
+    assert "Result(" in repr(jax.tree.map(np.shape, many))

@@ -1,0 +1,59 @@
+"""The table of strategies that the contract tests run through, and small things that several tests share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxes
+from jaxes import ES, Clip, OneFifth, Reflect, Schedule, SelfAdaptation, Wrap
+
+VARIANTS = {
+    "tutorial": {"mu": 5, "lam": 20, "sigma": 0.3},
+    "default": {},
+    "plus": {"mu": 5, "lam": 20, "sigma": 0.3, "selection": "plus"},
+    "one plus one": {"mu": 1, "lam": 1, "sigma": OneFifth(), "selection": "plus"},
+    "one comma": {"mu": 1, "lam": 7, "sigma": SelfAdaptation()},
+    "intermediate": {"mu": 4, "lam": 15, "sigma": 0.3, "recombination": "intermediate"},
+    "intermediate 2": {"mu": 4, "lam": 15, "sigma": SelfAdaptation(), "recombination": "intermediate", "rho": 2},
+    "weighted": {"mu": 6, "lam": 12, "sigma": SelfAdaptation(per_coordinate=True), "recombination": "weighted"},
+    "weighted 3": {"mu": 6, "lam": 12, "sigma": 0.2, "recombination": "weighted", "rho": 3},
+    "discrete": {"mu": 4, "lam": 13, "sigma": SelfAdaptation(per_coordinate=True), "recombination": "discrete"},
+    "discrete 2": {"mu": 4, "lam": 13, "sigma": 0.2, "recombination": "discrete", "rho": 2},
+    "schedule": {"mu": 5, "lam": 20, "sigma": Schedule(optax.cosine_decay_schedule, init_value=1.0, decay_steps=50)},
+    "one fifth": {"mu": 3, "lam": 9, "sigma": OneFifth(), "selection": "plus", "recombination": "weighted"},
+    "self-adaptive plus": {"mu": 3, "lam": 21, "sigma": SelfAdaptation(per_coordinate=True), "selection": "plus"},
+    "mutation rate": {"mu": 5, "lam": 20, "sigma": 0.5, "mutation_rate": 0.3},
+    "reevaluate": {"mu": 5, "lam": 20, "sigma": 0.3, "selection": "plus", "reevaluate": True},
+    "clip": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Clip()},
+    "reflect": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Reflect()},
+    "wrap": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Wrap()},
+}
+
+
+def make(name, space, **changes):
+    return ES(space, **(VARIANTS[name] | changes))
+
+
+def exact(x):
+    """An objective without rounding: integers below 2**24, whatever the order of the sum. Its minimum is at 0.5."""
+    return jnp.sum(jnp.round(64 * (jnp.clip(x, -9, 9) - 0.5)) ** 2)
+
+
+def shifted_sphere(x):
+    """Off the origin and asymmetric."""
+    return jnp.sum(jnp.arange(1, x.shape[0] + 1, dtype=x.dtype) * jnp.square(x - 0.7))
+
+
+def assert_same(a, b):
+    """Two pytrees are equal bit for bit, keys and NaN included."""
+
+    def data(leaf):
+        return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(data(x), data(y)), a, b)
+
+
+def box(dimension=3, width=2.0):
+    return jaxes.Box(-width, width, shape=(dimension,))
