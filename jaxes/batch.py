@@ -55,7 +55,7 @@ def drive(
         if (reason != StopReason.RUNNING).all():
             break
         # The first call compiles, so it says little; afterwards aim for the interval, without leaps.
-        step = max(1, int(step * min(4.0, INTERVAL / max(seconds, 1e-6)))) if done > 1 else 2
+        step = max(1, int(step * min(4.0, INTERVAL / max(seconds, 1e-6)))) if done > 1 else 1
     return _finish(leaves, structure, axes, progress, records, start, generations, halted)
 
 

@@ -1,0 +1,169 @@
+"""The command line, as a user's shell sees it."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import jaxes
+from jaxes.cli import main
+
+
+def call(capsys, *arguments):
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_run_is_minimize(capsys, tmp_path):
+    files = [str(tmp_path / name) for name in ("r.json", "r.csv", "r.png")]
+    options = ["--mu", "20", "--lam", "100", "--sigma", "0.15", "-g", "50", "--runs", "8", "--seed", "3", "--no-progress"]
+    code, out, err = call(capsys, "run", "ackley", *options, "--json", files[0], "--csv", files[1], "--plot", files[2])
+    assert (code, err) == (0, "")
+    problem = jaxes.problems.ackley(2)
+    strategy = jaxes.ES(problem.space, mu=20, lam=100, sigma=0.15)
+    expected = jaxes.minimize(problem, strategy=strategy, key=3, generations=50, runs=8, progress=False)
+    report = json.loads(open(files[0]).read())
+    np.testing.assert_allclose([run["fitness"] for run in report["runs"]], expected.fitness, rtol=1e-6)
+    assert report["best"]["fitness"] == min(run["fitness"] for run in report["runs"])
+    assert report["settings"]["sigma"] == 0.15
+    assert report["runs"][0]["stop_reason"] == "all generations were run"
+    rows = list(csv.DictReader(open(files[1])))
+    np.testing.assert_allclose([float(row["x1"]) for row in rows], np.asarray(expected.solution)[:, 1], rtol=1e-6)
+    assert os.path.getsize(files[2]) > 10_000
+    assert "median" in out
+    assert "written: " in out
+
+
+def test_json_and_csv_on_standard_output_are_nothing_else(capsys):
+    code, out, _ = call(capsys, "run", "sphere", "-g", "20", "--runs", "2", "--json", "-", "--no-progress")
+    assert code == 0
+    assert len(json.loads(out)["runs"]) == 2
+    _, out, _ = call(capsys, "run", "sphere", "-g", "20", "--runs", "3", "--csv", "-", "--no-progress")
+    assert len(list(csv.DictReader(io.StringIO(out)))) == 3
+
+
+def test_a_sweep(capsys, tmp_path):
+    plot, table = str(tmp_path / "heat.png"), str(tmp_path / "s.json")
+    over = ["--over", "mu:lam=5:20,10:40", "--over", "sigma=0.1,0.3", "--over", "bounds=clip,reflect"]
+    code, out, _ = call(
+        capsys, "sweep", "ackley", *over, "--repeats", "3", "-g", "9", "--chunk", "5", "--plot", plot, "--json", table
+    )
+    assert code == 0
+    assert "best median fitness" in out
+    assert os.path.getsize(plot) > 10_000
+    report = json.loads(open(table).read())
+    assert len(report["table"]) == 8
+    assert len(report["runs"]) == 24
+    assert report["table"][0]["mu"] == 5
+
+
+def test_exit_codes(capsys):
+    quick = ["-g", "30", "--no-progress"]
+    assert call(capsys, "run", "sphere", "--target", "0.1", *quick)[0] == 0
+    assert call(capsys, "run", "sphere", "--target", "-1", *quick)[0] == 1
+    assert call(capsys)[0] == 2
+    with pytest.raises(SystemExit) as exit_:
+        main(["run", "sphere", "--nonsense"])
+    assert exit_.value.code == 2
+
+
+BAD = {
+    "mu above lam": (["run", "sphere", "--mu", "50", "--lam", "10"], "must be at most lam=10"),
+    "unknown problem": (["run", "spher"], "no built-in problem (ackley"),
+    "missing module": (["run", "nowhere_at_all:f", "--lower", "0", "--upper", "1"], "nowhere_at_all"),
+    "missing file": (["run", "nowhere.py:f", "--lower", "0", "--upper", "1"], "no file nowhere.py"),
+    "missing function": (["run", "math:nothing", "--lower", "0", "--upper", "1"], "math has no 'nothing'"),
+    "no box": (["run", "math:sin"], "--lower and --upper are needed"),
+    "half a box": (["run", "sphere", "--lower", "0"], "go together"),
+    "missing folder": (["run", "sphere", "--plot", "/no/such/folder/x.png"], "there is no folder"),
+    "both on standard output": (["run", "sphere", "--json", "-", "--csv", "-"], "only one of"),
+    "negative generations": (["run", "sphere", "-g", "-3"], "at least 0"),
+    "no runs": (["run", "sphere", "--runs", "0"], "must be at least 1"),
+    "bad over": (["sweep", "sphere", "--over", "sigma"], "NAME=V1,V2"),
+    "unknown over": (["sweep", "sphere", "--over", "sigmo=1,2"], "cannot vary 'sigmo'"),
+    "dimension": (["run", "rosenbrock", "-d", "1"], "at least 2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arguments(capsys, case):
+    arguments, words = BAD[case]
+    code, out, err = call(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("jaxes: ")
+    assert words in err
+    assert "Traceback" not in err
+
+
+OBJECTIVE = """
+import jax.numpy as jnp, jaxes
+
+def loss(x):
+    return jnp.sum(jnp.square(x - 0.25))
+
+def gain(x):
+    return -loss(x)
+
+class Broken:
+    pass
+
+problem = jaxes.Problem(loss, jaxes.Box(-1.0, 1.0, shape=3), name="mine")
+
+def broken(x):
+    raise RuntimeError("my own bug")
+"""
+
+
+def test_your_own_objective(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(OBJECTIVE)
+    monkeypatch.chdir(tmp_path)
+    box = ["--lower", "-2", "--upper", "2", "-d", "4", "-g", "100", "--no-progress", "--json", "-"]
+    for name in ("mine:loss", "mine.py:loss", str(tmp_path / "mine.py") + ":loss"):
+        code, out, _ = call(capsys, "run", name, *box)
+        assert code == 0
+        np.testing.assert_allclose(json.loads(out)["best"]["solution"], 0.25, atol=0.02)
+    out = call(capsys, "run", "mine:gain", "--maximise", *box)[1]
+    np.testing.assert_allclose(json.loads(out)["best"]["solution"], 0.25, atol=0.02)
+    out = call(capsys, "run", "mine:problem", "-g", "100", "--no-progress", "--json", "-")[1]
+    assert len(json.loads(out)["best"]["solution"]) == 3
+    with pytest.raises(RuntimeError, match="my own bug"):  # a user's error keeps its traceback
+        main(["run", "mine:broken", *box])
+
+
+def test_double_precision():
+    command = [sys.executable, "-m", "jaxes", "run", "sphere", "-g", "400", "--x64", "--json", "-", "--no-progress"]
+    command += ["--recombination", "intermediate", "--lower", "1", "--upper", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["best"]["fitness"] == 2.0  # 1 + 1 at the corner, to the last bit
+
+
+def test_help_teaches(capsys):
+    for arguments in (["--help"], ["run", "--help"], ["sweep", "--help"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert exit_.value.code == 0
+        out = capsys.readouterr().out
+        assert "examples:" in out
+        assert "exit codes:" in out
+    _, out, _ = call(capsys, "problems", "-d", "3")
+    assert all(name in out for name in jaxes.problems.ALL)
+
+
+def test_interrupted_on_the_command_line():
+    command = [sys.executable, "-m", "jaxes", "run", "sphere", "-g", "1000000000", "--runs", "4", "--no-progress"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "best fitness" in out
+    assert "interrupted" in err

@@ -1,0 +1,139 @@
+"""sweep(): grids, groups, chunks, keys, tables."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from variants import assert_same, box, exact, shifted_sphere
+
+import jaxes
+from jaxes import ES, Box, OneFifth, Schedule, SelfAdaptation, Stop, StopReason, run, sweep
+
+STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
+
+
+def test_every_cell_is_its_runs():
+    result = sweep(STRATEGY, exact, 3, 25, over={"mu": [2, 5], "sigma": [0.1, 0.3, 1.0]}, repeats=4)
+    assert result.runs.fitness.shape == (2, 3, 4)
+    assert result.runs.solution.shape == (2, 3, 4, 3)
+    assert result.shape == (2, 3)
+    for i, mu in enumerate([2, 5]):
+        for j, sigma in enumerate([0.1, 0.3, 1.0]):
+            strategy = ES(box(), mu=mu, lam=20, sigma=sigma)
+            assert result.cells[i, j].mu == mu
+            for k in range(4):
+                alone = run(strategy, exact, jax.random.fold_in(jax.random.key(3), k), 25)
+                assert result.runs.fitness[i, j, k] == alone.fitness
+                np.testing.assert_array_equal(result.runs.solution[i, j, k], alone.solution)
+    assert result.runs.state is None  # states of mu = 2 and mu = 5 have different shapes
+    assert sweep(STRATEGY, exact, 3, 5, over={"sigma": [0.1, 0.3]}).runs.state.parents.shape == (2, 1, 5, 3)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 24, 100])
+def test_chunks_change_nothing(chunk):
+    over = {"sigma": [0.1, 0.3, 1.0]}
+    whole = sweep(STRATEGY, exact, 0, 20, over=over, repeats=8, history=5)
+    parts = sweep(STRATEGY, exact, 0, 20, over=over, repeats=8, history=5, chunk=chunk)
+    assert_same(whole.runs.solution, parts.runs.solution)
+    assert_same(whole.runs.history.best, parts.runs.history.best)
+
+
+def test_one_compile_per_static_setting():
+    traces = 0
+
+    def objective(x):
+        nonlocal traces
+        traces += 1
+        return exact(x)
+
+    def count(over, **options):
+        nonlocal traces
+        traces = 0
+        sweep(STRATEGY, objective, 0, 7, over=over, repeats=3, **options)
+        return traces
+
+    base = count({"sigma": [0.1, 0.2]})
+    assert count({"sigma": [0.3, 0.4]}) <= 1  # checked again, compiled not at all
+    assert count({"sigma": list(np.linspace(0.1, 1, 50))}, chunk=6) <= base + 1  # one program for all chunks
+    several = count({"mu": [1, 2, 4], "sigma": list(np.linspace(0.1, 1, 4))})
+    assert several <= 3 * base + 3
+
+
+def test_zipped_hyperparameters():
+    result = sweep(STRATEGY, exact, 0, 5, over={("mu", "lam"): [(2, 10), (4, 16), (5, 20)], "sigma": [0.1, 0.2]}, repeats=2)
+    assert result.runs.fitness.shape == (3, 2, 2)
+    np.testing.assert_array_equal(result.runs.evaluations[:, 0, 0], [50, 80, 100])
+    assert result.settings((1, 0)) == {"mu": 4, "lam": 16, "sigma": 0.1}
+
+
+def test_what_can_be_swept():
+    rules = [OneFifth(), SelfAdaptation(), Schedule(optax.cosine_decay_schedule, init_value=1.0, decay_steps=9), 0.2]
+    assert sweep(STRATEGY, exact, 0, 5, over={"sigma": rules}).runs.fitness.shape == (4, 1)
+    adaptive = ES(box(), mu=2, lam=10, sigma=SelfAdaptation())
+    result = sweep(adaptive, exact, 0, 5, over={"sigma.tau": [0.1, 0.5], "selection": ["comma", "plus"]})
+    assert result.cells[1, 0].sigma.tau == np.float32(0.5)
+    assert result.cells[0, 1].selection == "plus"
+    scheduled = ES(box(), mu=2, lam=10, sigma=rules[2])
+    result = sweep(scheduled, exact, 0, 5, over={"sigma.init_value": [0.5, 1.0], "sigma.decay_steps": [5, 10]})
+    assert result.cells[0, 1].sigma.settings["decay_steps"] == 10
+    spaces = [Box(-2.0, upper, shape=3) for upper in (1.0, 2.0)]
+    assert sweep(STRATEGY, exact, 0, 5, over={"space": spaces}).runs.fitness.shape == (2, 1)
+    bounds = [jaxes.Resample(), jaxes.Clip()]
+    assert sweep(STRATEGY, exact, 0, 5, over={"bounds": bounds}).runs.fitness.shape == (2, 1)
+    stops = sweep(STRATEGY, shifted_sphere, 0, 99, over={"stop.target": [1.0, 0.01]}, stop=Stop(target=1.0))
+    assert stops.runs.generations[0, 0] < stops.runs.generations[1, 0]
+    per_coordinate = np.array([[0.1, 0.2, 0.3], [1.0, 1.0, 1.0]])
+    assert sweep(STRATEGY, exact, 0, 5, over={"sigma": per_coordinate}).cells[0].sigma.shape == (3,)
+
+
+def test_problem_instances_are_swept_like_hyperparameters():
+    centres = np.random.RandomState(0).uniform(-1, 1, (6, 3)).astype(np.float32)
+
+    def objective(x, centre):
+        return jnp.sum(jnp.square(x - centre))
+
+    result = sweep(STRATEGY, objective, 0, 100, over={"args": centres}, repeats=2)
+    assert result.runs.fitness.shape == (6, 2)
+    np.testing.assert_allclose(result.runs.solution[:, 0], centres, atol=0.25)
+
+
+def test_repeats_share_their_keys_between_cells():
+    result = sweep(STRATEGY, exact, 0, 1, over={"sigma": [0.1, 1.0]}, repeats=3)
+    np.testing.assert_array_equal(result.runs.fitness[0], result.runs.fitness[1])  # sigma is not used in generation 0
+    assert len(np.unique(result.runs.solution[0], axis=0)) == 3
+
+
+def test_the_table():
+    stop = Stop(target=0.1)
+    result = sweep(STRATEGY, shifted_sphere, 0, 60, over={"sigma": [0.01, 0.3]}, repeats=20, stop=stop)
+    table = result.table()
+    assert table["sigma"] == [0.01, 0.3]
+    for row, runs in zip(table.to_dicts(), (result.runs[0], result.runs[1]), strict=True):
+        hit = runs.stop_reason == StopReason.TARGET
+        assert row["success"] == hit.mean()
+        assert row["median"] == pytest.approx(np.quantile(runs.fitness, 0.5, method="nearest"))
+        if hit.any():
+            assert row["evals to target"] == np.median(runs.evaluations[hit])
+            assert row["expected runtime"] == pytest.approx(runs.evaluations.sum() / hit.sum())
+    assert table["success"][1] == 1.0
+    assert "expected runtime" in str(table)
+    best, runs = result.best()
+    assert best == {"sigma": 0.3}
+    assert runs.fitness.shape == (20,)
+    assert repr(result) == "SweepResult(sigma: 2, repeats: 20)"
+
+
+def test_another_target_is_read_from_the_history():
+    result = sweep(STRATEGY, shifted_sphere, 0, 60, over={"sigma": [0.3]}, repeats=10, history=True)
+    hit = jaxes.analysis.evaluations_to_target(result.runs, 0.1)[0]
+    for i in range(10):
+        reached = np.asarray(result.runs.history.best[0, i]) <= 0.1
+        assert hit[i] == (20 * (reached.argmax() + 1) if reached.any() else np.nan) or not reached.any()
+    assert jaxes.analysis.evaluations_to_target(result.runs) is None
+
+
+def test_65536_runs_and_many_cells_are_quick_to_set_up():
+    over = {"sigma": list(np.linspace(0.1, 1.0, 256))}
+    result = sweep(ES(box(2), mu=1, lam=2, sigma=0.1), exact, 0, 3, over=over, repeats=256, chunk=2**14)
+    assert result.runs.fitness.size == 65536
