@@ -80,7 +80,7 @@ class Stop:
             value = getattr(self, name)
             if value is None:
                 continue
-            if not np.issubdtype(np.result_type(value), np.integer):
+            if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
                 raise TypeError(f"Stop({name}=...) must be an integer, got {value!r}.")
             check_value("Stop", name, value, lambda v: v >= 1, "at least 1")
             limit = np.iinfo(np.int32).max  # of generations too, so a larger budget than 2**31 never ends a run

@@ -124,7 +124,7 @@ def sweep(
     groups: dict[Any, list[int]] = {}
     for i, cell in enumerate(cells):
         leaves, structure = jax.tree.flatten(cell)
-        shapes = tuple((np.shape(leaf), np.result_type(leaf).name) for leaf in leaves)
+        shapes = tuple((np.shape(leaf), np.dtype(jnp.result_type(leaf)).name) for leaf in leaves)
         groups.setdefault((structure, shapes), []).append(i)
     tasks = []
     for members in groups.values():
@@ -222,7 +222,7 @@ def _axes(over: Any) -> dict[Names, list[Any]]:
             count = counts.pop()[0]
             values = [jax.tree.map(lambda leaf, i=i: leaf[i], values) for i in range(count)]
         try:
-            values = list(values)
+            values = [value.item() if isinstance(value, np.generic) else value for value in values]
         except TypeError:
             raise TypeError(f"sweep(over={{{names!r}: ...}}) must be several values, got {values!r}.") from None
         if not values:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,12 +31,12 @@ def test_a_run_is_minimize(capsys, tmp_path):
     problem = jaxes.problems.ackley(2)
     strategy = jaxes.ES(problem.space, mu=20, lam=100, sigma=0.15)
     expected = jaxes.minimize(problem, strategy=strategy, key=3, generations=50, runs=8, progress=False)
-    report = json.loads(open(files[0]).read())
+    report = json.loads(Path(files[0]).read_text())
     np.testing.assert_allclose([run["fitness"] for run in report["runs"]], expected.fitness, rtol=1e-6)
     assert report["best"]["fitness"] == min(run["fitness"] for run in report["runs"])
     assert report["settings"]["sigma"] == 0.15
     assert report["runs"][0]["stop_reason"] == "all generations were run"
-    rows = list(csv.DictReader(open(files[1])))
+    rows = list(csv.DictReader(io.StringIO(Path(files[1]).read_text())))
     np.testing.assert_allclose([float(row["x1"]) for row in rows], np.asarray(expected.solution)[:, 1], rtol=1e-6)
     assert os.path.getsize(files[2]) > 10_000
     assert "median" in out
@@ -59,7 +60,7 @@ def test_a_sweep(capsys, tmp_path):
     assert code == 0
     assert "best median fitness" in out
     assert os.path.getsize(plot) > 10_000
-    report = json.loads(open(table).read())
+    report = json.loads(Path(table).read_text())
     assert len(report["table"]) == 8
     assert len(report["runs"]) == 24
     assert report["table"][0]["mu"] == 5

@@ -141,10 +141,12 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    if np.ndim(value) == 0 and np.issubdtype(np.result_type(value), np.floating):
-        number = float(value)
-        return f"{number:.0f}" if number == round(number) and 1 <= abs(number) < 1e7 else f"{number:.4g}"
-    return str(value) if np.ndim(value) == 0 else f"{np.ndim(value)}-d array"
+    if np.ndim(value):
+        return f"{np.ndim(value)}-d array"
+    if isinstance(value, bool | int) or not hasattr(value, "__float__"):
+        return str(value)
+    number = float(value)
+    return f"{number:.0f}" if 1 <= abs(number) < 1e7 and number == round(number) else f"{number:.4g}"
 
 
 def plain(value: Any) -> Any:
