@@ -212,7 +212,7 @@ def main():
     sampled, errors = random_search(objective, parts, int(result.evaluations), lam, options.seed)
 
     keys = jax.random.split(jax.random.key(options.seed + 1), seeds)
-    candidates = {"LSTM, untuned": jax.tree.map(jnp.asarray, UNTUNED), "LSTM, random search": sampled, "LSTM, ES": tuned}
+    candidates = {"LSTM, untuned": jax.tree.map(jnp.float32, UNTUNED), "LSTM, random search": sampled, "LSTM, ES": tuned}
     methods = {"no change": no_change, "linear autoregression": linear_autoregression}
     methods |= {name: functools.partial(lstm, candidate=c, keys=keys, steps=steps) for name, c in candidates.items()}
 

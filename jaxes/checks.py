@@ -58,7 +58,7 @@ def as_key(owner: str, key: Any) -> jax.Array:
         return jax.random.key(int(key))
     if isinstance(key, jax.Array | np.ndarray):
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
-            return key
+            return jnp.asarray(key)
         if key.dtype == np.uint32 and key.shape == (2,):
             return jax.random.wrap_key_data(jnp.asarray(key))
         if jnp.issubdtype(key.dtype, jnp.integer) and key.shape == ():

@@ -293,8 +293,10 @@ def _problems(options: argparse.Namespace) -> int:
     for name, make in problems.ALL.items():
         problem = make(options.dimension)
         lower, upper = (float(side[0]) for side in problem.space.bounds())
-        text = make.__doc__.split(". Optimum")[0]
-        rows.append((name, f"[{lower:g}, {upper:g}]", float(problem.optimal_value), f"{problem.optimum[0]:g}", text))
+        text = str(make.__doc__).split(". Optimum")[0]
+        rows.append(
+            (name, f"[{lower:g}, {upper:g}]", float(np.asarray(problem.optimal_value)), f"{problem.optimum[0]:g}", text)
+        )
     table = Table(("name", "box", "optimum", "at x_i", "what it is"), tuple(rows))
     print(table)
     return 0

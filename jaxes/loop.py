@@ -52,8 +52,8 @@ class Task:
     objective: Objective
     args: Any
     stop: Stop
-    every: int = static(0)  # generations a record, 0 for no history
-    record: Callable[..., Any] | None = static(None)
+    every: int = static(default=0)  # generations a record, 0 for no history
+    record: Callable[..., Any] | None = static(default=None)
 
 
 @pytree
@@ -79,7 +79,7 @@ class Result:
     state: Any  # to go on: run(..., state=result.state); None from a sweep whose cells differ in shape
     population_size: jax.Array  # () int32, evaluations a generation
     target: jax.Array | None  # () `Stop.target`, if there was one
-    maximise: bool = static(False)
+    maximise: bool = static(default=False)
 
     @property
     def evaluations(self) -> Any:

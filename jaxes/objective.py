@@ -24,10 +24,10 @@ class Objective:
     """
 
     value: Any
-    function: Callable[..., Any] | None = static(None)
-    batched: bool = static(False)
-    stochastic: bool = static(False)
-    maximise: bool = static(False)
+    function: Callable[..., Any] | None = static(default=None)
+    batched: bool = static(default=False)
+    stochastic: bool = static(default=False)
+    maximise: bool = static(default=False)
 
     def fitness(self, space: Space, x: jax.Array, key: jax.Array, args: Any) -> jax.Array:
         """To be minimised (n,), of flat candidates (n, d). `key` is used by stochastic objectives alone."""
@@ -54,7 +54,7 @@ def as_objective(objective: Any, *, batched: bool = False, stochastic: bool = Fa
         return objective
     if not callable(objective):
         raise TypeError(f"objective must be a function of one solution, got {objective!r}.")
-    options = {"batched": batched, "stochastic": stochastic, "maximise": maximise}
+    options: dict[str, Any] = {"batched": batched, "stochastic": stochastic, "maximise": maximise}
     for name, value in options.items():
         if not isinstance(value, bool):
             raise TypeError(f"{name} must be True or False, got {value!r}.")

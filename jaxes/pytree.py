@@ -12,7 +12,7 @@ import jax
 T = TypeVar("T")
 
 
-def static(default: Any = dataclasses.MISSING) -> Any:
+def static(*, default: Any = dataclasses.MISSING) -> Any:
     """A field that picks the program (shapes, loop lengths, variants): hashable, compared by value, not a leaf."""
     return dataclasses.field(default=default, metadata={"static": True})
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARTITIONABLE = "jax_threefry_partitionable"
 _PARITY = np.uint32(0x1BD11BDA)
 
 
@@ -49,7 +50,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
 
 
 def _is_threefry(key: jax.Array) -> bool:
-    return str(jax.random.key_impl(key)) == "threefry2x32" and jax.config.jax_threefry_partitionable
+    return str(jax.random.key_impl(key)) == "threefry2x32" and getattr(jax.config, _PARTITIONABLE)
 
 
 def _threefry(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:

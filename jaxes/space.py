@@ -74,8 +74,8 @@ class Box(Space):
 
     lower: ArrayLike
     upper: ArrayLike
-    shape: Any = static(None)
-    scale: Literal["linear", "log"] = static("linear")
+    shape: Any = static(default=None)
+    scale: Literal["linear", "log"] = static(default="linear")
 
     def __post_init__(self):
         check_choice("Box", "scale", self.scale, ("linear", "log"))

@@ -108,7 +108,7 @@ class Stop:
         if self.step_size is not None:
             met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, x)))
         if self.evaluations is not None:
-            affordable = self.evaluations // strategy.population_size
+            affordable = jnp.asarray(self.evaluations) // strategy.population_size
             met.append((StopReason.EVALUATIONS, state.generation >= affordable))
         reason = jnp.asarray(StopReason.RUNNING, jnp.int32)
         for why, holds in reversed(met):

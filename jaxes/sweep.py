@@ -181,7 +181,7 @@ def _run_group(
     repeats = keys.shape[0]
     total = cells * repeats
     chunk = min(chunk or total, total)
-    leaves, structure = jax.tree.flatten(task)
+    leaves, structure = _flatten(task)
     parts = []
     for first in range(0, total, chunk):
         # The last chunk is filled up with runs of the first, so that all have one shape.
@@ -282,7 +282,7 @@ def _changed(value: Any, changes: dict[str, Any], where: str) -> Any:
 
 def _stack(tasks: list[Task]) -> tuple[Task, Axes]:
     """One task whose leaves have a leading axis where the tasks differ, and the vmap axis of every leaf."""
-    structure = jax.tree.structure(tasks[0])
+    structure = _flatten(tasks[0])[1]
     columns = list(zip(*(jax.tree.leaves(task) for task in tasks), strict=True))
     leaves, axes = [], []
     for column in columns:
@@ -290,6 +290,10 @@ def _stack(tasks: list[Task]) -> tuple[Task, Axes]:
         leaves.append(column[0] if same else np.stack([np.asarray(leaf) for leaf in column]))
         axes.append(None if same else 0)
     return structure.unflatten(leaves), tuple(axes)
+
+
+def _flatten(task: Task) -> tuple[list[Any], Any]:
+    return jax.tree.flatten(task)
 
 
 def _assemble(cells: list[Any], shape: tuple[int, ...]) -> Result:

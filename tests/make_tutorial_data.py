@@ -1,11 +1,13 @@
 """Makes tests/data/tutorial.npz: best-so-far of 1,000 runs of the plain NumPy loop, for test_tutorial.py.
 
-    python tests/make_tutorial_data.py          # about half an hour on one core
+    python tests/make_tutorial_data.py          # minutes on many cores, half an hour on one
 
 Run i of a case is `numpy_es.evolve` with `RandomState(i)`, so any run can be made again alone.
 """
 
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +46,10 @@ def one(problem: str, plus: bool, seed: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    data = {
-        f"{problem}-{'plus' if plus else 'comma'}": np.array([one(problem, plus, seed) for seed in range(RUNS)])
-        for problem in PROBLEMS
-        for plus in (False, True)
-    }
+    with ProcessPoolExecutor() as pool:
+        data = {
+            f"{problem}-{'plus' if plus else 'comma'}": np.array(list(pool.map(partial(one, problem, plus), range(RUNS))))
+            for problem in PROBLEMS
+            for plus in (False, True)
+        }
     np.savez_compressed(Path(__file__).parent / "data" / "tutorial.npz", **data)

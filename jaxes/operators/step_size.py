@@ -88,7 +88,7 @@ class Schedule(StepSize):
 
     factory: Callable[..., Any] = static()
     values: dict[str, Any]
-    fixed: tuple[tuple[str, Any], ...] = static(())
+    fixed: tuple[tuple[str, Any], ...] = static(default=())
 
     def __init__(self, factory: Callable[..., Any], **settings: Any):
         if not callable(factory):
@@ -212,7 +212,7 @@ class SelfAdaptation(StepSize):
     """
 
     sigma: Any = None
-    per_coordinate: bool = static(False)
+    per_coordinate: bool = static(default=False)
     tau: ArrayLike | None = None
     tau_coordinate: ArrayLike | None = None
 

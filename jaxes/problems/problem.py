@@ -30,7 +30,7 @@ class Problem:
     space: Space
     optimum: Any = None
     optimal_value: ArrayLike | None = None
-    name: str = static("problem")
+    name: str = static(default="problem")
 
     def __call__(self, solution: Any) -> jax.Array:
         return self.function(solution)

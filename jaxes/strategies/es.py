@@ -82,18 +82,18 @@ class ES(Strategy):
 
     space: Space
     _: KW_ONLY
-    mu: int = static(15)
-    lam: int = static(105)
+    mu: int = static(default=15)
+    lam: int = static(default=105)
     sigma: Any = None
-    selection: Literal["comma", "plus"] = static("comma")
-    recombination: Literal["none", "intermediate", "weighted", "discrete"] = static("none")
-    rho: int | None = static(None)
+    selection: Literal["comma", "plus"] = static(default="comma")
+    recombination: Literal["none", "intermediate", "weighted", "discrete"] = static(default="none")
+    rho: int | None = static(default=None)
     mutation_rate: ArrayLike | None = None
     bounds: Bounds = Resample()
     seeds: Any = None
     start: Any = None
     spread: Any = None
-    reevaluate: bool = static(False)
+    reevaluate: bool = static(default=False)
 
     def __post_init__(self):
         space = as_space(self.space)
