@@ -48,7 +48,7 @@ def jaxes_rate(dimension: int, batch: int, generations: int, repeats: int, bound
     options = {}
     if not bounded:
         space = jaxes.Box(-np.inf, np.inf, shape=(dimension,))
-        options = {"seeds": np.random.RandomState(0).uniform(-WIDTH, WIDTH, (LAM, dimension))}
+        options = {"start": np.zeros(dimension), "spread": 3.0}
     strategy = jaxes.ES(space, mu=MU, lam=LAM, sigma=SIGMA, **options)
 
     @jax.jit

@@ -218,8 +218,7 @@ class ES(Strategy):
 
     def _ask(self, state):
         d, dtype = self.space.dimension, self.space.dtype
-        lower, upper = self.space.bounds()
-        box = lower[None, None, :], upper[None, None, :]
+        box = tuple(side[None, None, :] for side in self.space.bounds())
         u = random.uniform(stream(state, Purpose.SAMPLE), (self.population_size, d), dtype)
         first = state.generation == 0
 
@@ -227,38 +226,57 @@ class ES(Strategy):
         sigma, memory = as_step_size(self.sigma).mutate(
             self.space, state.memory, state.generation, stream(state, Purpose.STEP_SIZE), mix, self._shape
         )
+        if self.start is not None:
+            start, spread = self._start_and_spread()
+            mean, sigma = jnp.where(first, start, mean), jnp.where(first, spread, sigma)
         noise = u[: self.lam].reshape(*self._shape, d)
         x = self.bounds.gaussian(noise, mean, sigma, *box)
         if self.mutation_rate is not None:
             rate = self.space.flatten(self.mutation_rate, "mutation_rate")[None, None, :]
             rate = self.bounds.mutation_rate(rate, mean, sigma, *box)
             gate = random.uniform(stream(state, Purpose.MUTATE), noise.shape, dtype)
-            x = jnp.where(gate < rate, x, mean)
+            x = jnp.where(first | (gate < rate), x, mean)
         x = x.reshape(self.lam, d)
+        # A branch would be taken twice under vmap, so the first generation is selected, from the same uniform numbers.
+        if self.start is None:
+            x = jnp.where(first, self._uniform(u[: self.lam]), x)
         if self.reevaluate:
-            x = jnp.concatenate([x, state.parents])
-        # Both are drawn from the same uniform numbers: a branch would be taken twice under vmap.
-        return jnp.where(first, self._first_population(u, lower, upper), x), dataclasses.replace(state, memory=memory)
+            more = u[self.lam :]
+            fresh = self._uniform(more) if self.start is None else self.bounds.gaussian(more[:, None], start, spread, *box)
+            x = jnp.concatenate([x, jnp.where(first, fresh.reshape(self.mu, d), state.parents)])
+        given = self._given()
+        if given is not None:
+            head = x[: given.shape[0]]
+            x = x.at[: given.shape[0]].set(jnp.where(first, given, head))
+        return x, dataclasses.replace(state, memory=memory)
 
-    def _first_population(self, u: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-        """(population_size, d) from uniform numbers of that shape: seeds, then around the start or all over the box."""
+    def _uniform(self, u: jax.Array) -> jax.Array:
+        """Points all over the box, (n, d), from uniform numbers of that shape."""
+        lower, upper = (side[None, :] for side in self.space.bounds())
+        return jnp.clip(lower * (1 - u) + upper * u, lower, upper)
+
+    def _start_and_spread(self) -> tuple[jax.Array, jax.Array]:
+        """Mean and standard deviation of the first generation, each (1, 1, d)."""
+        start = self.space.encode(self.start)
+        if self.spread is None:
+            rule = as_step_size(self.sigma)
+            memory = rule.init(self.space, self.mu, self.lam)
+            spread = rule.scale(self.space, memory, jnp.zeros((), jnp.int32)).reshape(-1, start.shape[0])[0]
+        else:
+            spread = self.space.flatten(self.spread, "spread")
+        return start[None, None, :], spread[None, None, :]
+
+    def _given(self) -> jax.Array | None:
+        """(n, d) candidates with which the first generation begins: the seeds, then the start."""
         given = []
         if self.seeds is not None:
             given.append(jax.vmap(self.space.encode)(self.seeds))
-        if self.start is None:
-            x = lower[None, :] * (1 - u) + upper[None, :] * u
-        else:
-            start = self.space.encode(self.start)[None, :]
-            if self.spread is None:
-                rule = as_step_size(self.sigma)
-                memory = rule.init(self.space, self.mu, self.lam)
-                spread = rule.scale(self.space, memory, jnp.zeros((), jnp.int32)).reshape(-1, u.shape[1])[:1]
-            else:
-                spread = self.space.flatten(self.spread, "spread")[None, :]
-            x = self.bounds.gaussian(u, start, spread, lower[None, :], upper[None, :])
-            given.append(start)
-        x = jnp.concatenate([*given, x])[: self.population_size]
-        return jnp.clip(x, lower[None, :], upper[None, :])
+        if self.start is not None:
+            given.append(self.space.encode(self.start)[None, :])
+        if not given:
+            return None
+        lower, upper = (side[None, :] for side in self.space.bounds())
+        return jnp.clip(jnp.concatenate(given)[: self.population_size], lower, upper)
 
     def _recombine(self, state):
         """The point that each group mutates, (groups, 1, d), and how values per parent (mu, k) become (groups, 1, k)."""
