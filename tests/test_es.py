@@ -160,7 +160,7 @@ def test_one_fifth_rule_moves_sigma_as_the_paper_says():
 def test_one_plus_one_converges_at_the_papers_rate():
     """On the sphere, log10 of the distance falls by about 0.202 / d * log10(e) an evaluation at the optimal step size.
 
-    The 1/5th rule stays near it (Hansen, Arnold & Auger 2015, section 4.2): between half of it and all of it.
+    The 1/5th rule stays near it (Hansen, Arnold & Auger 2015, section 4.2.1): between half of it and all of it.
     """
     d = 20
     strategy = ES(Box(-5.0, 5.0, shape=d), mu=1, lam=1, sigma=OneFifth(), selection="plus")

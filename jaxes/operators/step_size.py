@@ -166,7 +166,7 @@ class OneFifth(StepSize):
         target: success rate at which sigma stands still, in (0, 1).
         damping: generations for a change by a factor e at full success; default sqrt(d + 1).
 
-    Source: Rechenberg (1973); this form: Hansen, Arnold & Auger (2015), Evolution Strategies, Algorithm 3. Departure: the
+    Source: Rechenberg (1973); this form: Hansen, Arnold & Auger (2015), Evolution Strategies, section 3.1. Departure: the
     share of all children in the place of one child's success, so that lam > 1 works alike.
     """
 
@@ -208,7 +208,7 @@ class SelfAdaptation(StepSize):
         tau: learning rate of what all coordinates share; default 1/sqrt(2 d).
         tau_coordinate: learning rate of each coordinate; default 1/sqrt(2 sqrt(d)). Only with `per_coordinate`.
 
-    Source: Beyer & Schwefel (2002), Evolution strategies: a comprehensive introduction, section 4.2.
+    Source: Schwefel (1995); Beyer & Schwefel (2002), Evolution strategies: a comprehensive introduction.
     """
 
     sigma: Any = None
