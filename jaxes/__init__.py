@@ -6,7 +6,7 @@ from jaxes.loop import History, Result, run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.problems import Problem
-from jaxes.space import Box
+from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies import ES
 from jaxes.sweep import SweepResult, sweep
@@ -31,6 +31,7 @@ __all__ = [
     "SweepResult",
     "Wrap",
     "analysis",
+    "as_space",
     "minimize",
     "problems",
     "run",

@@ -68,7 +68,11 @@ class Progress:
 
 @pytree
 class Result:
-    """What a run found. From `vmap`, `sweep` or `minimize(runs=n)`, every array has the batch axes in front."""
+    """What a run found. From `vmap`, `sweep` or `minimize(runs=n)`, every array has the batch axes in front.
+
+    `solution` is the candidate with the best fitness that was ever measured. Of a stochastic objective that is the luckiest
+    measurement, and too good: evaluate the solution again, or take `state.parents`, decoded by the strategy's space.
+    """
 
     solution: Any  # the user's pytree
     fitness: jax.Array  # () as the objective gave it; infinity if it never was a number less than that

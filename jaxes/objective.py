@@ -76,6 +76,11 @@ def check_objective(objective: Objective, space: Space, population_size: int, ar
             "objective could not be compiled: it needs concrete numbers (Python `if` or `float` on an array, or NumPy) where "
             "JAX has none yet. Write it in jax.numpy, or drive the strategy's ask and tell by hand."
         ) from error
+    except TypeError as error:
+        if "positional argument" not in str(error):
+            raise
+        given = ["the solution", "args"][: 2 if args is not None else 1] + ["a key"] * objective.stochastic
+        raise TypeError(f"objective is called with {len(given)} argument(s), {', '.join(given)}: {error}.") from error
     expected = (population_size,)
     leaves = jax.tree.leaves(fitness)
     if len(leaves) != 1 or leaves[0] is not fitness or fitness.shape != expected:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxes import random
 from jaxes.checks import as_float_dtype, as_leaf, check_choice, check_integer, describe, is_traced
 from jaxes.pytree import assign, pytree, static
 
@@ -47,6 +48,16 @@ class Space(abc.ABC):
     @abc.abstractmethod
     def encode(self, solution: Any) -> jax.Array:
         """The flat vector (d,) of a solution. ValueError if its structure or a shape is not this space's."""
+
+    def sample(self, key: jax.Array, count: int) -> Any:
+        """Solutions uniform in the bounds (in the logarithm on a log scale), with a leading axis of `count`."""
+        lower, upper = (side[None, :] for side in self.bounds())
+        return jax.vmap(self.decode)(self.between(lower, upper, random.uniform(key, (count, self.dimension), self.dtype)))
+
+    @staticmethod
+    def between(lower: jax.Array, upper: jax.Array, u: jax.Array) -> jax.Array:
+        """The points at shares `u` in [0, 1) of the way, for bounds whose difference may overflow."""
+        return jnp.clip(lower * (1 - u) + upper * u, lower, upper)
 
     @abc.abstractmethod
     def flatten(self, value: Any, name: str) -> jax.Array:
@@ -198,9 +209,9 @@ class Tree(Space):
         try:
             return self.structure.flatten_up_to(tree)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"{name} must have the structure {self.structure} of this space, got {jax.tree.structure(tree)}."
-            ) from None
+            expected = self.structure.unflatten(["*"] * self.structure.num_leaves)
+            got = jax.tree.map(lambda _: "*", tree)
+            raise ValueError(f"{name} must have the structure {expected} of this space, got {got}.") from None
 
 
 def as_space(space: Any) -> Space:

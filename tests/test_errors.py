@@ -107,6 +107,13 @@ CASES = {
         "got ()",
     ),
     "numpy objective": (lambda: run(STRATEGY, lambda x: float(x[0]), 0, 1), TypeError, "ask and tell by hand", "jax.numpy"),
+    "too few arguments": (lambda: run(STRATEGY, lambda: 1.0, 0, 1), TypeError, "called with 1 argument(s), the solution", "0"),
+    "too many arguments": (
+        lambda: run(STRATEGY, lambda x: x.sum(), 0, 1, args=1.0, stochastic=True),
+        TypeError,
+        "called with 3 argument(s), the solution, args, a key",
+        "takes 1 positional argument",
+    ),
     "branching objective": (lambda: run(STRATEGY, lambda x: x[0] if x[0] > 0 else x[1], 0, 1), TypeError, "jax.numpy", "`if`"),
     "no key": (lambda: run(STRATEGY, exact, None, 1), TypeError, "key=...) must be one key", "None"),
     "float key": (lambda: run(STRATEGY, exact, 1.5, 1), TypeError, "integer seed", "1.5"),

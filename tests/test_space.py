@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxes import ES, Box
 from jaxes.space import as_space
@@ -106,6 +107,15 @@ def test_a_setting_per_coordinate():
         if isinstance(value, dict):
             value = {k: np.asarray(v) for k, v in value.items()}
         np.testing.assert_array_equal(space.flatten(value, "sigma"), [0.5, 0.5, 0.5])
+
+
+def test_sample_is_uniform():
+    space = as_space({"a": Box(-1.0, 3.0), "b": Box(1e-3, 1e3, scale="log", shape=2), "c": Box(-3e38, 3e38)})
+    solutions = space.sample(jax.random.key(0), 20000)
+    assert solutions["b"].shape == (20000, 2)
+    assert stats.kstest(np.asarray(solutions["a"]), stats.uniform(-1, 4).cdf).pvalue > 1e-4
+    assert stats.kstest(np.log10(np.asarray(solutions["b"])[:, 1]), stats.uniform(-3, 6).cdf).pvalue > 1e-4
+    assert np.isfinite(solutions["c"]).all()
 
 
 def test_solutions_of_another_shape_are_refused():

@@ -253,7 +253,7 @@ class ES(Strategy):
     def _uniform(self, u: jax.Array) -> jax.Array:
         """Points all over the box, (n, d), from uniform numbers of that shape."""
         lower, upper = (side[None, :] for side in self.space.bounds())
-        return jnp.clip(lower * (1 - u) + upper * u, lower, upper)
+        return self.space.between(lower, upper, u)
 
     def _start_and_spread(self) -> tuple[jax.Array, jax.Array]:
         """Mean and standard deviation of the first generation, each (1, 1, d)."""
