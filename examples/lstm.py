@@ -24,7 +24,6 @@ from jax import lax
 from statsmodels.datasets import sunspots
 
 import jaxes
-from jaxes.space import as_space
 
 WINDOW = 16  # years that a forecast is made from, about one and a half solar cycles
 BATCH = 32
@@ -142,11 +141,8 @@ def tune(objective, parts, generations, lam, seed):
 
 def random_search(objective, parts, evaluations, at_once, seed):
     """The best of uniform candidates, and the errors of all."""
-    space = as_space(SPACE)
-    lower, upper = space.bounds()
     draw, key = jax.random.split(jax.random.key(seed))
-    x = jax.random.uniform(draw, (evaluations, space.dimension), minval=lower, maxval=upper)
-    candidates, keys = jax.vmap(space.decode)(x), jax.random.split(key, evaluations)
+    candidates, keys = jaxes.as_space(SPACE).sample(draw, evaluations), jax.random.split(key, evaluations)
 
     @jax.jit
     def evaluate(candidates, keys):
