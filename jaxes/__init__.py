@@ -2,10 +2,11 @@
 
 from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Wrap
-from jaxes.loop import History, Result, run
+from jaxes.loop import run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.problems import Problem
+from jaxes.result import History, Result
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies import ES

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxes.loop import Progress, Result, Task, advance, begin, finish, record_buffer
+from jaxes.loop import Progress, Task, advance, begin, finish, record_buffer
+from jaxes.result import Result
 from jaxes.stop import StopReason
 
 INTERVAL = 0.25

@@ -18,10 +18,10 @@ import numpy as np
 from jaxes import __version__, problems
 from jaxes.analysis.table import Table, plain
 from jaxes.bounds import Clip, Reflect, Resample, Wrap
-from jaxes.loop import Result
 from jaxes.minimize import minimize
 from jaxes.operators.step_size import OneFifth, SelfAdaptation
 from jaxes.problems.problem import Problem
+from jaxes.result import Result
 from jaxes.space import Box
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies import ALL

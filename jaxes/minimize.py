@@ -15,9 +15,10 @@ from jax.typing import ArrayLike
 
 from jaxes.batch import deferred_interrupt, drive, progress_bar
 from jaxes.checks import as_key, check_integer
-from jaxes.loop import Progress, Result, check_generations, make_task
+from jaxes.loop import Progress, check_generations, make_task
 from jaxes.operators.step_size import SelfAdaptation
 from jaxes.problems.problem import Problem
+from jaxes.result import Result
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies.es import ES
 from jaxes.strategy import Strategy

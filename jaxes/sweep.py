@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 
 from jaxes.batch import Axes, deferred_interrupt, drive, progress_bar
 from jaxes.checks import as_key, check_integer
-from jaxes.loop import Result, Task, check_generations, make_task
+from jaxes.loop import Task, check_generations, make_task
 from jaxes.objective import check_objective
+from jaxes.result import Result
 from jaxes.stop import Stop, as_stop
 from jaxes.strategy import Strategy
 
@@ -41,6 +42,11 @@ class SweepResult:
         """Lengths of the axes, without the repeats."""
         return tuple(len(values) for values in self.axes.values())
 
+    @property
+    def names(self) -> list[str]:
+        """Labels of the axes."""
+        return [", ".join(names) if isinstance(names, tuple) else names for names in self.axes]
+
     def settings(self, index: tuple[int, ...]) -> dict[str, Any]:
         """Name -> value of one cell."""
         return _settings(self.axes, index)
@@ -64,7 +70,7 @@ class SweepResult:
         return self.settings(tuple(map(int, index))), self.runs[index]
 
     def __repr__(self) -> str:
-        axes = ", ".join(f"{label(names)}: {len(values)}" for names, values in self.axes.items())
+        axes = ", ".join(f"{name}: {length}" for name, length in zip(self.names, self.shape, strict=True))
         return f"SweepResult({axes}, repeats: {np.shape(self.runs.fitness)[-1]})"
 
 
@@ -314,7 +320,3 @@ def _concatenate(leaves: tuple[Any, ...]) -> Any:
 
 def _stacked(leaves: tuple[Any, ...]) -> Any:
     return np.stack(leaves) if isinstance(leaves[0], np.ndarray) else jnp.stack(leaves)
-
-
-def label(names: Names) -> str:
-    return ", ".join(names) if isinstance(names, tuple) else names

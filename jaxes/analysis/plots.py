@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes.analysis.table import evaluations_to_target
-from jaxes.loop import Result
+from jaxes.result import Result
 
 if TYPE_CHECKING:
     from jaxes.sweep import SweepResult
@@ -82,12 +82,10 @@ def plot_sweep(result: SweepResult, path: Any = None, *, value: str = "fitness",
     Returns:
         The matplotlib figure.
     """
-    from jaxes.sweep import label
-
     if value not in VALUES:
         raise ValueError(f"plot_sweep(value=...) must be one of {', '.join(map(repr, VALUES))}, got {value!r}.")
     values = _sweep_values(result, value, target)
-    names = [label(name) for name in result.axes]
+    names = result.names
     ticks = [[_tick(item) for item in axis] for axis in result.axes.values()]
     word = {"fitness": "median fitness", "success": "success rate", "evaluations": "evaluations to target"}[value]
     if len(result.shape) == 1:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxes.loop import Result
+from jaxes.result import Result
 from jaxes.stop import StopReason
 
 if TYPE_CHECKING:
