@@ -60,7 +60,7 @@ def run(
     *,
     args: Any = None,
     stop: Stop | dict[str, Any] | None = None,
-    history: bool | int | Callable[..., Any] = False,
+    history: bool | int = False,
     record: Callable[..., Any] | None = None,
     state: State | None = None,
     batched: bool = False,
@@ -143,7 +143,9 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     if task.every:
         shapes = jax.eval_shape(lambda s: _generation(task, s)[1], state)
         record = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return Progress(state, until, jnp.int32(StopReason.RUNNING), record)
+    # A state that has already stopped stays as it is, as far as the state alone tells.
+    reason = jnp.where(state.generation > 0, task.stop.reason(task.strategy, task.objective, state), StopReason.RUNNING)
+    return Progress(state, until, reason.astype(jnp.int32), record)
 
 
 def record_buffer(task: Task, record: jax.Array, generations: int) -> jax.Array:

@@ -94,19 +94,29 @@ class Stop:
         size = strategy.population_size
         check_value("Stop", "evaluations", self.evaluations, lambda v: v >= size, f"at least one generation's {size}")
 
-    def reason(self, strategy: Strategy, objective: Objective, state: State, x: jax.Array, fitness: jax.Array) -> jax.Array:
-        """() int32 `StopReason` after a generation: its told state, candidates (n, d) and fitness (n,)."""
+    def reason(
+        self,
+        strategy: Strategy,
+        objective: Objective,
+        state: State,
+        x: jax.Array | None = None,
+        fitness: jax.Array | None = None,
+    ) -> jax.Array:
+        """() int32 `StopReason` after a generation: its told state, candidates (n, d) and fitness (n,).
+
+        Without candidates and fitness, what the state alone tells.
+        """
         met: list[tuple[StopReason, Any]] = []
         if self.target is not None:
-            met.append((StopReason.TARGET, state.best_fitness <= objective.sign(_like(self.target, fitness))))
+            met.append((StopReason.TARGET, state.best_fitness <= objective.sign(_like(self.target, state.best_fitness))))
         if self.stagnation is not None:
             met.append((StopReason.STAGNATION, state.generation - 1 - state.best_generation >= self.stagnation))
-        if self.spread is not None:
+        if self.spread is not None and fitness is not None:
             met.append((StopReason.SPREAD, fitness.max() - fitness.min() < _like(self.spread, fitness)))
-        if self.diversity is not None:
+        if self.diversity is not None and x is not None:
             met.append((StopReason.DIVERSITY, jnp.std(x, axis=0).max() < _like(self.diversity, x)))
         if self.step_size is not None:
-            met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, x)))
+            met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, state.best)))
         if self.evaluations is not None:
             affordable = jnp.asarray(self.evaluations) // strategy.population_size
             met.append((StopReason.EVALUATIONS, state.generation >= affordable))

@@ -104,6 +104,16 @@ def test_stop_conditions(name):
     assert (np.asarray(result.history.best[generation - 1 :]) == result.fitness).all()
 
 
+@pytest.mark.parametrize("name", ["target", "stagnation", "step_size", "evaluations"])
+def test_a_stopped_run_stays_stopped_when_resumed(name):
+    stop, reason, _ = CONDITIONS[name]
+    stopped = run(ADAPTIVE, shifted_sphere, 1, 200, stop=stop)
+    again = run(ADAPTIVE, shifted_sphere, None, 200, stop=stop, state=stopped.state)
+    assert again.stop_reason == reason
+    assert_same(again.state, stopped.state)
+    assert run(ADAPTIVE, shifted_sphere, None, 3, state=stopped.state).generations == stopped.generations + 3
+
+
 def test_stopped_runs_are_frozen_while_others_go_on():
     targets = jnp.asarray([1e3, 1.0, 1e-2, -1.0])
     runs = jax.jit(jax.vmap(lambda t: run(ADAPTIVE, exact, 1, 100, stop=Stop(target=t))))(targets)
