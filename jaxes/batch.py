@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxes.loop import Progress, Task, advance, begin, finish, record_buffer
+from jaxes.loop import Progress, Task, advance, begin, finish, record_buffer, rows_of
 from jaxes.result import Result
 from jaxes.stop import StopReason
 
@@ -43,7 +43,7 @@ def drive(
     all runs when it returns True.
     """
     leaves, structure = jax.tree.flatten(task)
-    progress, records, start = _start(leaves, structure, axes, keys, generations)
+    progress, records, start = _start(leaves, structure, axes, keys, np.int32(generations), rows_of(task, generations))
     done, step = 0, 1
     halted = interrupted()
     while done < generations and not halted:
@@ -52,24 +52,28 @@ def drive(
         progress, records = _advance(leaves, structure, axes, progress, records, done, end)
         reason = np.asarray(progress.reason)
         seconds, done = time.perf_counter() - begun, end
-        halted = bool(report and report(progress, done)) or interrupted()
+        halted = (report is not None and _is_true(report(progress, done))) or interrupted()
         if (reason != StopReason.RUNNING).all():
             break
         # The first call compiles, so it says little; afterwards aim for the interval, without leaps.
         step = max(1, int(step * min(4.0, INTERVAL / max(seconds, 1e-6)))) if done > 1 else 1
-    return _finish(leaves, structure, axes, progress, records, start, generations, halted)
+    return _finish(leaves, structure, axes, progress, records, start, halted)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 4))
-def _start(leaves, structure, axes, keys, generations):
+def _is_true(answer: Any) -> bool:
+    if answer is None or isinstance(answer, bool | np.bool_):
+        return bool(answer)
+    raise TypeError(f"a callback must return None, False, or True to end all runs, got {answer!r}.")
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 5))
+def _start(leaves, structure, axes, keys, generations, rows):
     def one(key, *leaves):
         task = structure.unflatten(leaves)
         return begin(task, task.strategy.init(key), generations)
 
     progress = jax.vmap(one, in_axes=(0, *axes))(keys, *leaves)
-    task = structure.unflatten(leaves)
-    records = jax.tree.map(lambda leaf: record_buffer(task, leaf, generations), progress.record)
-    return progress, records, progress.state.generation
+    return progress, record_buffer(progress, rows), progress.state.generation
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=(3, 4))
@@ -78,14 +82,14 @@ def _advance(leaves, structure, axes, progress, records, done, end):
     return progress, records
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 6))
-def _finish(leaves, structure, axes, progress, records, start, generations, halted):
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _finish(leaves, structure, axes, progress, records, start, halted):
     def one(progress, records, start, *leaves):
         running = progress.reason == StopReason.RUNNING
         unfinished = running & (progress.state.generation < progress.until) & halted
         reason = jnp.where(unfinished, jnp.int32(StopReason.INTERRUPTED), progress.reason)
         progress = Progress(progress.state, progress.until, reason, progress.record)
-        return finish(structure.unflatten(leaves), progress, records, start, generations)
+        return finish(structure.unflatten(leaves), progress, records, start)
 
     return jax.vmap(one, in_axes=(0, 1, 0, *axes))(progress, records, start, *leaves)
 

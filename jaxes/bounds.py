@@ -33,6 +33,10 @@ class Bounds(abc.ABC):
     def gaussian(self, u: jax.Array, mean: jax.Array, sigma: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """A sample of the box around each `mean` (inside the box), from uniform `u` in [0, 1)."""
 
+    def mean(self, points: jax.Array, weights: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """Weighted means (groups, d) of points (n, d) of the box, by weights (groups, n) that sum to one; bounds (1, d)."""
+        return jnp.clip(jnp.matmul(weights, points, precision="highest"), lower, upper)
+
     def mutation_rate(
         self, rate: jax.Array, mean: jax.Array, sigma: jax.Array, lower: jax.Array, upper: jax.Array
     ) -> jax.Array:
@@ -80,7 +84,7 @@ class Reflect(Bounds):
     """Mirror what left the box at the side it crossed, as often as it takes."""
 
     def gaussian(self, u, mean, sigma, lower, upper):
-        x = mean + sigma * normal(u)
+        x = _finite(mean + sigma * normal(u))
         width = upper - lower
         phase = jnp.mod(x - lower, 2 * width)
         between = lower + jnp.minimum(phase, 2 * width - phase)
@@ -98,7 +102,21 @@ class Wrap(Bounds):
     """
 
     def gaussian(self, u, mean, sigma, lower, upper):
-        x = mean + sigma * normal(u)
+        return _wrapped(mean + sigma * normal(u), lower, upper)
+
+    def mean(self, points, weights, lower, upper):
+        # Around the first point, the shortest way: 359 and 1 degrees meet at 0, not at 180.
         width = upper - lower
-        wrapped = lower + jnp.mod(x - lower, width)
-        return jnp.clip(jnp.where(jnp.isfinite(width), wrapped, x), lower, upper)
+        away = points - points[:1]
+        short = jnp.where(jnp.isfinite(width), jnp.mod(away + width / 2, width) - width / 2, away)
+        return _wrapped(points[:1] + jnp.matmul(weights, short, precision="highest"), lower, upper)
+
+
+def _wrapped(x, lower, upper):
+    x, width = _finite(x), upper - lower
+    return jnp.clip(jnp.where(jnp.isfinite(width), lower + jnp.mod(x - lower, width), x), lower, upper)
+
+
+def _finite(x):
+    limit = float(jnp.finfo(x.dtype).max)
+    return jnp.clip(x, -limit, limit)

@@ -52,14 +52,24 @@ def as_leaf(owner: str, name: str, value: Any, dtype: Any) -> Any:
         raise TypeError(f"{owner}({name}=...) must be a number or an array of numbers, got {value!r}.") from None
 
 
+def as_number(owner: str, name: str, value: Any, dtype: Any) -> Any:
+    """`as_leaf` of what must be one number."""
+    leaf = as_leaf(owner, name, value, dtype)
+    if np.shape(leaf) != ():
+        raise ValueError(f"{owner}({name}=...) must be one number, got {value!r}.")
+    return leaf
+
+
 def as_key(owner: str, key: Any) -> jax.Array:
     """A typed PRNG key from a key or from an integer seed; keys made by `jax.random.PRNGKey` are accepted too."""
     if isinstance(key, numbers.Integral) and not isinstance(key, bool):
+        if not -(2**63) <= int(key) < 2**63:
+            raise ValueError(f"{owner}(key=...) as a seed must fit into 64 bits, got {key}.")
         return jax.random.key(int(key))
     if isinstance(key, jax.Array | np.ndarray):
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
             return jnp.asarray(key)
-        if key.dtype == np.uint32 and key.shape == (2,):
+        if key.dtype == np.uint32 and key.ndim == 1 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
             return jax.random.wrap_key_data(jnp.asarray(key))
         if jnp.issubdtype(key.dtype, jnp.integer) and key.shape == ():
             return jax.random.key(key)

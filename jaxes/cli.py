@@ -108,8 +108,8 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("where")
     add = group.add_argument
-    add("-d", "--dimension", type=int, default=2, help="number of coordinates (default: %(default)s)")
-    add("--lower", type=float, help="lower bound of every coordinate; default: the problem's")
+    add("-d", "--dimension", type=int, help="number of coordinates (default: 2, or those of your own jaxes.Problem)")
+    add("--lower", type=float, help="lower bound of every coordinate, as --lower=-1e2; default: the problem's")
     add("--upper", type=float, help="upper bound of every coordinate; default: the problem's")
     add("--scale", choices=("linear", "log"), default="linear", help="with --lower and --upper (default: %(default)s)")
 
@@ -157,10 +157,12 @@ def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
         folder = os.path.dirname(os.path.abspath(path)) if path not in (None, "-") else "."
         if not os.path.isdir(folder):
             raise ValueError(f"there is no folder {folder} to write {path} into.")
+        if path not in (None, "-") and os.path.isdir(path):
+            raise ValueError(f"{path} is a folder; name a file in it.")
     if options.json == "-" and options.csv == "-":
         raise ValueError("only one of --json and --csv can be standard output.")
     if options.plot:
-        _need_matplotlib()
+        _check_plot(options.plot)
     objective, space = _objective(options)
     sigma = options.sigma
     if options.rule is not None:
@@ -183,19 +185,24 @@ def _objective(options: argparse.Namespace) -> tuple[Any, Any]:
     name, sides = options.objective, (options.lower, options.upper)
     if (options.lower is None) != (options.upper is None):
         raise ValueError("--lower and --upper go together.")
+    if options.scale != "linear" and options.lower is None:
+        raise ValueError("--scale goes with --lower and --upper.")
+    dimension = 2 if options.dimension is None else options.dimension
     space = None
     if options.lower is not None:
-        space = Box(*sides, shape=(options.dimension,), scale=options.scale)
+        space = Box(*sides, shape=(dimension,), scale=options.scale)
     if ":" not in name:
         if name not in problems.ALL:
             raise ValueError(f"{name!r} is no built-in problem ({', '.join(problems.ALL)}); your own is module:function.")
-        problem = problems.ALL[name](options.dimension)
+        problem = problems.ALL[name](dimension)
         return problem, space or problem.space
     where, _, function = name.rpartition(":")
     objective = getattr(_module(where), function, None)
     if objective is None:
         raise ValueError(f"{where} has no {function!r}.")
     if isinstance(objective, Problem):
+        if options.dimension is not None and space is None:
+            raise ValueError(f"--dimension is {name}'s own; with --lower and --upper it may be another.")
         return objective, space or objective.space
     if space is None:
         raise ValueError(f"--lower and --upper are needed for {name}, which is no jaxes.Problem.")
@@ -208,18 +215,26 @@ def _module(where: str) -> Any:
         if spec is None or spec.loader is None or not os.path.exists(where):
             raise ValueError(f"there is no file {where}.")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        sys.path.insert(0, os.path.dirname(os.path.abspath(where)))
         spec.loader.exec_module(module)
         return module
     sys.path.insert(0, os.getcwd())
     return importlib.import_module(where)
 
 
-def _need_matplotlib() -> None:
+def _check_plot(path: str) -> None:
+    """Refuses what could not be saved, before anything runs."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError('--plot needs matplotlib: pip install "jaxes[plot]".')
     import matplotlib
 
     matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if os.path.splitext(path)[1][1:] not in known:
+        raise ValueError(f"--plot must end in one of {', '.join('.' + ending for ending in sorted(known))}, got {path}.")
 
 
 def _progress(options: argparse.Namespace) -> bool:
@@ -242,7 +257,7 @@ def _run(options: argparse.Namespace) -> int:
     table = result.table(options.target)
     best = result.best()
     if options.plot:
-        result.plot(options.plot, title=f"{type(strategy).__name__} on {options.objective}, {options.dimension}-D")
+        result.plot(options.plot, title=f"{type(strategy).__name__} on {options.objective}, {strategy.space.dimension}-D")
     if options.json or options.csv:
         host = jax.tree.map(np.asarray, dataclasses.replace(result, state=None, history=None))
         runs = [{"run": i} | _row(host[i]) | {"solution": plain(host[i].solution)} for i in range(options.runs)]
@@ -259,7 +274,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     objective, strategy, stop = _task(options)
-    over = dict(_over(text) for text in options.over)
+    given = [_over(text) for text in options.over]
+    over = dict(given)
+    if len(over) < len(given):
+        raise ValueError(f"--over names a hyperparameter twice: {', '.join(options.over)}.")
     result = sweep(
         strategy,
         objective,
@@ -291,7 +309,11 @@ def _sweep(options: argparse.Namespace) -> int:
 def _problems(options: argparse.Namespace) -> int:
     rows = []
     for name, make in problems.ALL.items():
-        problem = make(options.dimension)
+        try:
+            problem = make(options.dimension)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            continue
         lower, upper = (float(side[0]) for side in problem.space.bounds())
         text = str(make.__doc__).split(". Optimum")[0]
         rows.append(

@@ -18,16 +18,14 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_key, check_integer
-from jaxes.objective import Objective, as_objective, check_objective
-from jaxes.pytree import pytree, static
+from jaxes.objective import Objective, as_objective, as_static, check_objective
+from jaxes.pytree import node_types, pytree, static
 from jaxes.result import History, Result
-from jaxes.stop import Stop, StopReason, as_stop
+from jaxes.stop import LIMIT, Stop, StopReason, as_stop
 from jaxes.strategy import Purpose, State, Strategy, clean, stream
 
 BLOCK = 16
 """Generations between two looks at whether all runs have stopped. On an accelerator each look waits for the device."""
-
-LIMIT = np.iinfo(np.int32).max
 
 
 @pytree
@@ -40,6 +38,7 @@ class Task:
     stop: Stop
     every: int = static(default=0)  # generations a record, 0 for no history
     record: Callable[..., Any] | None = static(default=None)
+    types: Any = static(default=None)  # of the users' pytrees: JAX compares structures without the classes of dataclasses
 
 
 @pytree
@@ -72,8 +71,8 @@ def run(
     Args:
         strategy: e.g. `ES(space, mu=20, lam=100, sigma=0.1)`.
         objective: a function of one solution (the space's pytree) that returns one floating number, in jax.numpy; or a
-            `Problem`. With `args`, they are its second argument. Written once, it compiles once: define it outside of
-            loops.
+            `Problem`. With `args`, they are its second argument. A function is compiled once, as it is then: define it
+            outside of loops, and give what changes as `args`. A changed global or attribute is not seen again.
         key: of `jax.random.key`, or an integer seed.
         generations: how many, at most; an integer. A population is evaluated in each.
         args: any pytree of arrays, handed to the objective; can be batched and changed without a new program.
@@ -101,7 +100,26 @@ def run(
     task = make_task("run", strategy, objective, args, stop, history, record, batched, stochastic, maximise)
     if state is None:
         state = strategy.init(as_key("run", key))
-    return _run(task, state, generations)
+    else:
+        _check_state(strategy, state)
+    return _run(task, state, np.int32(generations), rows_of(task, generations))
+
+
+def _check_state(strategy: Strategy, state: Any) -> None:
+    """Refuses a state that is not this strategy's."""
+    if not isinstance(state, State):
+        raise TypeError(f"run(state=...) must be the state of an earlier run, Result.state, got a {type(state).__name__}.")
+    expected, got = (
+        {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (jax.eval_shape(strategy.init, jax.eval_shape(lambda: jax.random.key(0))), state)
+    )
+    for name in expected.keys() | got.keys():
+        want, have = expected.get(name), got.get(name)
+        if want != have and name != ".key":
+            raise ValueError(
+                f"run(state=...) must be a state of this strategy: state{name} should be {want} (shape, dtype), got {have}. "
+                "The states of a batch go on under vmap, or one by one."
+            )
 
 
 def check_generations(owner: str, generations: Any) -> int:
@@ -122,16 +140,21 @@ def make_task(owner, strategy, objective, args, stop, history, record, batched, 
     if record is not None and every == 0:
         raise ValueError(f"{owner}(record=...) needs history=True or history=k.")
     args = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), args)  # 1.0 and float32(1.0): one program
-    return Task(strategy, objective, args, stop, every, record)
+    return Task(strategy, objective, args, stop, every, as_static(record), node_types((strategy, objective, args, stop)))
 
 
-@functools.partial(jax.jit, static_argnames="generations")
-def _run(task: Task, state: State, generations: int) -> Result:
+@functools.partial(jax.jit, static_argnames="rows")
+def _run(task: Task, state: State, generations: jax.Array, rows: int) -> Result:
     start = state.generation
     progress = begin(task, state, generations)
-    records = jax.tree.map(lambda leaf: record_buffer(task, leaf, generations), progress.record)
+    records = record_buffer(progress, rows)
     progress, records, _ = advance(task, progress, records, 0, generations)
-    return finish(task, progress, records, start, generations)
+    return finish(task, progress, records, start)
+
+
+def rows_of(task: Task, generations: int) -> int:
+    """How many records there will be. Only they depend on the number of generations: without, all share one program."""
+    return -(-generations // task.every) if task.every else 0
 
 
 def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
@@ -148,9 +171,14 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     return Progress(state, until, reason.astype(jnp.int32), record)
 
 
-def record_buffer(task: Task, record: jax.Array, generations: int) -> jax.Array:
-    """Room for one leaf of all records: the record is the leading axis, before those of a batch."""
-    return jnp.zeros((-(-generations // task.every), *record.shape), record.dtype)
+def record_buffer(progress: Progress, rows: int) -> Any:
+    """Room for all records: their number is the leading axis, before those of a batch. NaN until written."""
+
+    def blank(leaf):
+        fill = jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else 0
+        return jnp.full((rows, *leaf.shape), fill, leaf.dtype)
+
+    return jax.tree.map(blank, progress.record)
 
 
 def advance(
@@ -197,13 +225,13 @@ def _write(records: jax.Array, record: jax.Array, row: jax.Array) -> jax.Array:
     return lax.dynamic_update_slice_in_dim(records, record[None], row, 0) if records.shape[0] else records
 
 
-def finish(task: Task, progress: Progress, records: Any, start: jax.Array, generations: int) -> Result:
-    """The result of one run that began at generation `start` to run `generations`."""
+def finish(task: Task, progress: Progress, records: Any, start: jax.Array) -> Result:
+    """The result of one run that began at generation `start`."""
     state, strategy, objective = progress.state, task.strategy, task.objective
-    if records is not None:
-        count = -(-generations // task.every)
+    if task.every:
+        # Rows after a run stopped were not all written; they repeat its last one.
         last = jnp.maximum(-(-(state.generation - start) // task.every) - 1, 0)
-        records = jax.tree.map(lambda r: r[jnp.minimum(jnp.arange(count), last)] if count else r[:0], records)
+        records = jax.tree.map(lambda r: r[jnp.minimum(jnp.arange(r.shape[0]), last)] if r.shape[0] else r, records)
     ended = progress.state.generation >= progress.until
     reason = jnp.where((progress.reason == StopReason.RUNNING) & ended, StopReason.GENERATIONS, progress.reason)
     return Result(

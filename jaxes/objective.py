@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,17 +31,19 @@ class Objective:
 
     def fitness(self, space: Space, x: jax.Array, key: jax.Array, args: Any) -> jax.Array:
         """To be minimised (n,), of flat candidates (n, d). `key` is used by stochastic objectives alone."""
+        return self.sign(self.measure(space, x, key, args))
+
+    def measure(self, space: Space, x: jax.Array, key: jax.Array, args: Any) -> jax.Array:
+        """What the user's function returns (n,)."""
         function = self.value if self.function is None else self.function
         more = () if args is None else (args,)
         solutions = jax.vmap(space.decode)(x)
         if self.batched:
-            fitness = function(solutions, *more, *((key,) if self.stochastic else ()))
-        elif self.stochastic:
+            return function(solutions, *more, *((key,) if self.stochastic else ()))
+        if self.stochastic:
             keys = jax.random.split(key, x.shape[0])
-            fitness = jax.vmap(lambda solution, k: function(solution, *more, k))(solutions, keys)
-        else:
-            fitness = jax.vmap(lambda solution: function(solution, *more))(solutions)
-        return -fitness if self.maximise else fitness
+            return jax.vmap(lambda solution, k: function(solution, *more, k))(solutions, keys)
+        return jax.vmap(lambda solution: function(solution, *more))(solutions)
 
     def sign(self, fitness: Any) -> Any:
         """From inside to the user's fitness, or back."""
@@ -56,13 +58,21 @@ def as_objective(objective: Any, *, batched: bool = False, stochastic: bool = Fa
         raise TypeError(f"objective must be a function of one solution, got {objective!r}.")
     options: dict[str, Any] = {"batched": batched, "stochastic": stochastic, "maximise": maximise}
     for name, value in options.items():
-        if not isinstance(value, bool):
+        if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} must be True or False, got {value!r}.")
+        options[name] = bool(value)
     if jax.tree_util.all_leaves([objective]):
-        if not isinstance(objective, Hashable):
-            objective = functools.partial(objective)  # compared by identity
-        return Objective(None, objective, **options)
+        return Objective(None, as_static(objective), **options)
     return Objective(objective, **options)
+
+
+def as_static(function: Any) -> Any:
+    """The function as JAX takes it for a part of the program: hashable; by identity if it is not by value."""
+    try:
+        hash(function)
+    except TypeError:
+        return functools.partial(function)
+    return function
 
 
 def check_objective(objective: Objective, space: Space, population_size: int, args: Any) -> None:
@@ -70,8 +80,8 @@ def check_objective(objective: Objective, space: Space, population_size: int, ar
     x = jax.ShapeDtypeStruct((population_size, space.dimension), space.dtype)
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-        fitness = jax.eval_shape(objective.fitness, space, x, key, args)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        fitness = jax.eval_shape(objective.measure, space, x, key, args)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise TypeError(
             "objective could not be compiled: it needs concrete numbers (Python `if` or `float` on an array, or NumPy) where "
             "JAX has none yet. Write it in jax.numpy, or drive the strategy's ask and tell by hand."

@@ -1,7 +1,9 @@
 """Dataclasses that JAX can look into: what strategies, spaces and states are made of.
 
-`register_dataclass` rebuilds a value by calling its class, so a `__post_init__` that validates would see tracers,
-axis numbers and `None`. Here JAX rebuilds without `__init__`: a value is validated when a person builds it, and only then.
+`jax.tree_util.register_dataclass` would not do. It rebuilds a value by calling its class, so a `__post_init__` that
+validates would see tracers, axis numbers and `None`; here a value is validated when a person builds it, and only then.
+And JAX compares the structure of two such dataclasses without their classes, so that `Clip()` could be served the program
+compiled for `Wrap()`.
 """
 
 import dataclasses
@@ -24,13 +26,10 @@ def is_static(field: dataclasses.Field) -> bool:
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
 def pytree(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass whose fields are leaves, but for those declared with `static()`."""
-    rebuilt_by_class = not hasattr(cls, "__post_init__") and "__init__" not in cls.__dict__
     cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     data = tuple(f.name for f in fields if not is_static(f))
     meta = tuple(f.name for f in fields if is_static(f))
-    if rebuilt_by_class:
-        return jax.tree_util.register_dataclass(cls, data, meta)
 
     def flatten(value):
         return tuple(getattr(value, name) for name in data), tuple(getattr(value, name) for name in meta)
@@ -53,3 +52,13 @@ def assign(value: Any, **changes: Any) -> None:
     """Sets fields of a frozen dataclass; for `__post_init__` only, which turns what users may write into what is stored."""
     for name, item in changes.items():
         object.__setattr__(value, name, item)
+
+
+def node_types(tree: Any) -> Any:
+    """The classes of a pytree's nodes, nested like it: static metadata that tells apart what JAX would not."""
+
+    def types(structure: Any) -> Any:
+        node = structure.node_data()
+        return (node and node[0], *map(types, structure.children()))
+
+    return types(jax.tree.structure(tree))

@@ -84,7 +84,7 @@ class Result:
         return summary(self, target)
 
     def __repr__(self) -> str:
-        if not isinstance(self.stop_reason, jax.Array | np.ndarray) or is_traced(self):
+        if not isinstance(self.stop_reason, jax.Array | np.ndarray | np.integer) or is_traced(self):
             return f"Result(fitness={self.fitness!r}, ...)"
         if np.ndim(self.fitness) == 0:
             return (

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from jaxes import random
 from jaxes.checks import as_float_dtype, as_leaf, check_choice, check_integer, describe, is_traced
-from jaxes.pytree import assign, pytree, static
+from jaxes.pytree import assign, node_types, pytree, static
 
 
 class Space(abc.ABC):
@@ -94,6 +94,8 @@ class Box(Space):
         for name, value in given.items():
             as_leaf("Box", name, value, float)
         dtype = as_float_dtype(self.lower, self.upper)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"Box(lower=..., upper=...) must be float32 or float64, got {np.dtype(dtype).name}.")
         lower = _inwards(self.lower, dtype, np.inf)
         upper = _inwards(self.upper, dtype, -np.inf)
         shape = self.shape
@@ -122,9 +124,10 @@ class Box(Space):
                     f"Box(lower=..., upper=...) must satisfy lower < upper in {np.dtype(dtype).name}, got "
                     f"lower={self.lower}, upper={self.upper}."
                 )
-            if self.scale == "log" and not (low > 0).all():
+            tiny = np.finfo(dtype).tiny
+            if self.scale == "log" and not (low >= tiny).all():
                 raise ValueError(
-                    f'Box(lower=...) must be positive with scale="log", got lower={self.lower}. '
+                    f'Box(lower=...) must be at least {tiny} with scale="log", got lower={self.lower}. '
                     "Use the smallest value worth trying."
                 )
         assign(self, lower=lower, upper=upper, shape=shape)
@@ -172,6 +175,7 @@ class Tree(Space):
 
     parts: tuple[Space, ...]
     structure: Any = static()
+    types: Any = static()  # of the structure: JAX compares structures without the classes of dataclasses
 
     def __post_init__(self):
         dtypes = {np.dtype(part.dtype).name for part in self.parts}
@@ -218,10 +222,14 @@ def as_space(space: Any) -> Space:
     """A space from a `Space` or from a pytree of them. TypeError for anything else."""
     if isinstance(space, Space):
         return space
-    parts, structure = jax.tree.flatten(space, is_leaf=lambda s: isinstance(s, Space))
+    parts, structure = _flatten(space)
     if not parts or not all(isinstance(part, Space) for part in parts):
         raise TypeError(f"space must be a jaxes.Box or a pytree of them (dict, tuple, dataclass, ...), got {space!r}.")
-    return Tree(tuple(parts), structure)
+    return Tree(tuple(parts), structure, node_types(structure.unflatten([0] * len(parts))))
+
+
+def _flatten(space: Any) -> tuple[list[Any], Any]:
+    return jax.tree.flatten(space, is_leaf=lambda s: isinstance(s, Space))
 
 
 def _inwards(bound: ArrayLike, dtype: Any, direction: float) -> Any:

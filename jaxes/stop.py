@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.checks import as_leaf, check_value, is_traced
+from jaxes.checks import as_number, check_value
 from jaxes.objective import Objective
 from jaxes.pytree import assign, pytree
 from jaxes.strategy import State, Strategy
@@ -48,6 +48,9 @@ _MESSAGES = {
 }
 
 
+LIMIT = np.iinfo(np.int32).max
+
+
 @pytree
 class Stop:
     """Conditions checked after every generation, inside the compiled loop. What is None is not checked.
@@ -75,16 +78,16 @@ class Stop:
         for name in ("target", "spread", "diversity", "step_size"):
             value = getattr(self, name)
             if value is not None:
-                assign(self, **{name: as_leaf("Stop", name, value, jnp.result_type(float))})
+                assign(self, **{name: as_number("Stop", name, value, jnp.result_type(float))})
         for name in ("stagnation", "evaluations"):
             value = getattr(self, name)
             if value is None:
                 continue
-            if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+            number = as_number("Stop", name, value, np.int64 if not isinstance(value, jax.Array) else value.dtype)
+            if not isinstance(value, jax.Array) and np.asarray(value).dtype.kind not in "iu":
                 raise TypeError(f"Stop({name}=...) must be an integer, got {value!r}.")
-            check_value("Stop", name, value, lambda v: v >= 1, "at least 1")
-            limit = np.iinfo(np.int32).max  # of generations too, so a larger budget than 2**31 never ends a run
-            assign(self, **{name: value if is_traced(value) else np.minimum(value, limit).astype(np.int32)})
+            check_value("Stop", name, number, lambda v: (v >= 1) & (v <= LIMIT), f"from 1 to {LIMIT}")
+            assign(self, **{name: number.astype(np.int32)})
         check_value("Stop", "target", self.target, lambda v: ~np.isnan(v), "a number")
         for name in ("spread", "diversity", "step_size"):
             check_value("Stop", name, getattr(self, name), lambda v: v > 0, "positive")

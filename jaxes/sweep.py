@@ -16,6 +16,7 @@ from jaxes.batch import Axes, deferred_interrupt, drive, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Task, check_generations, make_task
 from jaxes.objective import check_objective
+from jaxes.pytree import node_types
 from jaxes.result import Result
 from jaxes.stop import Stop, as_stop
 from jaxes.strategy import Strategy
@@ -98,7 +99,8 @@ def sweep(
         objective, key, generations, args, stop, history, batched, stochastic, maximise: as in `jaxes.run`.
         over: name -> values, a grid over all names. A tuple of names takes tuples of values that go together:
             `{("mu", "lam"): [(5, 35), (20, 100)], "sigma": [0.1, 0.3]}` is a 2 x 2 grid. A dot reaches inside:
-            "sigma.tau" of `SelfAdaptation`, "stop.target". "args" sweeps problem instances.
+            "sigma.tau" of `SelfAdaptation`, "stop.target". "args" sweeps problem instances: a list of
+            them, or a pytree of arrays with a leading axis.
         repeats: runs per combination. Repeat i has the key `jax.random.fold_in(key, i)` in every cell, so that cells are
             compared on the same random numbers.
         chunk: at most this many runs at once; default all. Memory is proportional to it, results do not depend on it (but
@@ -127,11 +129,12 @@ def sweep(
     key = as_key("sweep", key)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(repeats))
 
+    _check_solutions([cell["strategy"] for cell in cells])
     groups: dict[Any, list[int]] = {}
     for i, cell in enumerate(cells):
         leaves, structure = jax.tree.flatten(cell)
-        shapes = tuple((np.shape(leaf), np.dtype(jnp.result_type(leaf)).name) for leaf in leaves)
-        groups.setdefault((structure, shapes), []).append(i)
+        shapes = tuple((np.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves)
+        groups.setdefault((structure, node_types(cell), shapes), []).append(i)
     tasks = []
     for members in groups.values():
         head = cells[members[0]]
@@ -220,11 +223,16 @@ def _axes(over: Any) -> dict[Names, list[Any]]:
         if seen & set(members):
             raise ValueError(f"sweep(over=...) names {sorted(seen & set(members))} twice.")
         seen |= set(members)
-        if names == "args":
+        inside = [(a, b) for a in seen for b in seen if a.startswith(b + ".")]
+        if inside:
+            raise ValueError(f"sweep(over=...) cannot vary {inside[0][0]!r} and all of {inside[0][1]!r} at once.")
+        if isinstance(values, str):
+            raise TypeError(f"sweep(over={{{names!r}: ...}}) must be several values, got {values!r}; a list of one is fine.")
+        if names == "args" and not isinstance(values, list | tuple):
             leaves = jax.tree.leaves(values)
             counts = {np.shape(leaf)[:1] for leaf in leaves}
             if len(counts) != 1 or counts == {()}:
-                raise ValueError('sweep(over={"args": ...}) must be a pytree whose leaves share one leading axis.')
+                raise ValueError('sweep(over={"args": ...}) must be a list of args, or a pytree with one leading axis.')
             count = counts.pop()[0]
             values = [jax.tree.map(lambda leaf, i=i: leaf[i], values) for i in range(count)]
         try:
@@ -237,6 +245,17 @@ def _axes(over: Any) -> dict[Names, list[Any]]:
             raise ValueError(f"sweep(over={{{names!r}: ...}}) must have tuples of {len(names)} values, got {values!r}.")
         axes[names] = values
     return axes
+
+
+def _check_solutions(strategies: list[Strategy]) -> None:
+    """All runs' solutions go into one array, so they must be alike."""
+    found = set()
+    for space in {id(s.space): s.space for s in strategies}.values():
+        solution = jax.eval_shape(space.decode, jax.ShapeDtypeStruct((space.dimension,), space.dtype))
+        leaves, structure = jax.tree.flatten(solution)
+        found.add((structure, tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)))
+    if len(found) > 1:
+        raise ValueError('sweep(over={"space": ...}) must have spaces whose solutions share structure, shapes and dtype.')
 
 
 def _settings(axes: dict[Names, list[Any]], index: tuple[int, ...]) -> dict[str, Any]:
@@ -258,13 +277,17 @@ def _cell(base: dict[str, Any], axes: dict[Names, list[Any]], index: tuple[int, 
             continue
         root, rest = ("stop", path[5:]) if path.startswith("stop.") else ("strategy", path)
         *parents, last = rest.split(".")
-        node = tree.setdefault(root, {})
+        node = tree.setdefault(root, _Nested())
         for name in parents:
-            node = node.setdefault(name, {})
+            node = node.setdefault(name, _Nested())
         node[last] = value
     for root, changes in tree.items():
         cell[root] = _changed(cell[root], changes, root)
     return cell
+
+
+class _Nested(dict):
+    """Name -> change of one object's settings; told apart from a dict that is itself a setting."""
 
 
 def _changed(value: Any, changes: dict[str, Any], where: str) -> Any:
@@ -282,7 +305,7 @@ def _changed(value: Any, changes: dict[str, Any], where: str) -> Any:
                 f"{', '.join(sorted(names)) or 'no settings'}."
             )
         current = settings[name] if isinstance(settings, dict) else getattr(value, name)
-        flat[name] = _changed(current, change, f"{where}.{name}") if isinstance(change, dict) else change
+        flat[name] = _changed(current, change, f"{where}.{name}") if isinstance(change, _Nested) else change
     return value.replace(**flat) if hasattr(value, "replace") else dataclasses.replace(value, **flat)
 
 
@@ -292,8 +315,8 @@ def _stack(tasks: list[Task]) -> tuple[Task, Axes]:
     columns = list(zip(*(jax.tree.leaves(task) for task in tasks), strict=True))
     leaves, axes = [], []
     for column in columns:
-        same = all(leaf is column[0] or np.array_equal(leaf, column[0]) for leaf in column[1:])
-        leaves.append(column[0] if same else np.stack([np.asarray(leaf) for leaf in column]))
+        same = all(leaf is column[0] or bool(np.all(leaf == column[0])) for leaf in column[1:])
+        leaves.append(column[0] if same else _stacked(tuple(map(_host, column))))
         axes.append(None if same else 0)
     return structure.unflatten(leaves), tuple(axes)
 
@@ -311,7 +334,7 @@ def _assemble(cells: list[Any], shape: tuple[int, ...]) -> Result:
 
 
 def _host(leaf: Any) -> Any:
-    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
+    return leaf if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key) else np.asarray(leaf)
 
 
 def _concatenate(leaves: tuple[Any, ...]) -> Any:

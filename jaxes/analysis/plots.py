@@ -31,20 +31,27 @@ def plot_convergence(
     Returns:
         The matplotlib figure.
     """
-    figure, axes = _figure()
     results = result if isinstance(result, dict) else {"": result}
+    if not results:
+        raise ValueError("plot_convergence needs at least one result, got {}.")
+    figure, axes = _figure()
     positive = True
     for name, runs in results.items():
         if runs.history is None:
             raise ValueError("plot_convergence needs runs with history: run(..., history=True) or history=k.")
         best = np.asarray(runs.history.best, float)
-        best = best.reshape(-1, best.shape[-1]) - offset
-        generation = np.asarray(runs.history.generation).reshape(best.shape)
-        size = np.asarray(runs.population_size).reshape(-1)[0]
-        # The longest run counts all generations; the others stand still after they stopped.
-        evaluations = generation[generation[:, -1].argmax()].astype(np.int64) * size
-        if best.shape[1] == 0:
+        if best.shape[-1] == 0:
             raise ValueError("plot_convergence needs at least one record, got runs of 0 generations.")
+        sizes = np.unique(runs.population_size)
+        if len(sizes) > 1:
+            raise ValueError(
+                f"plot_convergence needs runs of one population size, got {sizes}: give them as a dict of results."
+            )
+        begun = np.asarray(runs.generations).reshape(-1) > 0
+        best = best.reshape(-1, best.shape[-1])[begun] - offset
+        generation = np.asarray(runs.history.generation).reshape(-1, best.shape[-1])[begun]
+        # The longest run counts all generations; the others stand still after they stopped.
+        evaluations = generation[generation[:, -1].argmax()].astype(np.int64) * sizes[0]
         if runs.maximise:
             best = -best
         low, first, median, third, high = np.quantile(best, [0, 0.25, 0.5, 0.75, 1], axis=0, method="nearest")

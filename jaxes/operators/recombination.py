@@ -18,7 +18,7 @@ def choose_parents(key: jax.Array, count: int, mu: int, rho: int) -> jax.Array:
 
 def membership(chosen: jax.Array, mu: int) -> jax.Array:
     """(count, mu) booleans: which parents a child has, from indices (count, rho)."""
-    return (chosen[:, :, None] == jnp.arange(mu)[None, None, :]).any(1)
+    return (chosen[:, :, None] == jnp.arange(mu, dtype=chosen.dtype)[None, None, :]).any(1)
 
 
 def equal_weights(rho: int) -> np.ndarray:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.checks import as_leaf, check_value, is_traced
+from jaxes.checks import as_leaf, as_number, check_value, is_traced
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import Space
 
@@ -176,6 +176,9 @@ class OneFifth(StepSize):
 
     def __post_init__(self):
         _check_sigma("OneFifth", self.sigma)
+        as_number("OneFifth", "target", self.target, float)
+        if self.damping is not None:
+            as_number("OneFifth", "damping", self.damping, float)
         check_value("OneFifth", "target", self.target, lambda v: (v > 0) & (v < 1), "between 0 and 1")
         check_value("OneFifth", "damping", self.damping, lambda v: v > 0, "positive")
 
@@ -218,6 +221,11 @@ class SelfAdaptation(StepSize):
 
     def __post_init__(self):
         _check_sigma("SelfAdaptation", self.sigma)
+        for name in ("tau", "tau_coordinate"):
+            if getattr(self, name) is not None:
+                as_number("SelfAdaptation", name, getattr(self, name), float)
+        if not isinstance(self.per_coordinate, bool):
+            raise TypeError(f"SelfAdaptation(per_coordinate=...) must be True or False, got {self.per_coordinate!r}.")
         check_value("SelfAdaptation", "tau", self.tau, lambda v: v >= 0, "at least 0")
         check_value("SelfAdaptation", "tau_coordinate", self.tau_coordinate, lambda v: v >= 0, "at least 0")
         if self.tau_coordinate is not None and not self.per_coordinate:
@@ -254,12 +262,15 @@ def as_step_size(sigma: Any) -> StepSize:
         return sigma
     if sigma is None:
         return SelfAdaptation()
+    if isinstance(sigma, type):
+        raise TypeError(f"ES(sigma=...) must be a rule such as {sigma.__name__}(), got the class itself.")
     if callable(sigma):
         return Schedule(_constantly, schedule=sigma)
     return Constant(sigma)
 
 
 def _check_sigma(owner: str, sigma: Any) -> None:
+    jax.tree.map(lambda leaf: as_leaf(owner, "sigma", leaf, float), sigma)
     check_value(owner, "sigma", sigma, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
 
 

@@ -114,12 +114,12 @@ class ES(Strategy):
             raise ValueError(f"ES(rho=...) must be at most mu={mu}, got {self.rho}.")
         if not isinstance(self.bounds, Bounds):
             raise TypeError(f"ES(bounds=...) must be Resample(), Clip(), Reflect() or Wrap(), got {self.bounds!r}.")
-        if not isinstance(self.reevaluate, bool):
+        if not isinstance(self.reevaluate, bool | np.bool_):
             raise TypeError(f"ES(reevaluate=...) must be True or False, got {self.reevaluate!r}.")
         if self.reevaluate and self.selection != "plus":
             raise ValueError('ES(reevaluate=True) needs selection="plus": comma selection keeps no parents.')
 
-        assign(self, space=space, mu=mu, lam=lam)
+        assign(self, space=space, mu=mu, lam=lam, reevaluate=bool(self.reevaluate))
         assign(self, sigma=self._stored_sigma(), mutation_rate=self._per_coordinate("mutation_rate"))
         check_value("ES", "mutation_rate", self.mutation_rate, lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
         assign(self, spread=self._per_coordinate("spread"), start=self._stored_start(), seeds=self._stored_seeds())
@@ -139,13 +139,15 @@ class ES(Strategy):
         return value
 
     def _stored_sigma(self) -> Any:
-        rule = as_step_size(self.sigma)
+        rule: Any = as_step_size(self.sigma)
         numbers = getattr(rule, "sigma", None)
         if numbers is not None:
             numbers = self._per_coordinate("sigma", numbers)
             check_value("ES", "sigma", numbers, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
         if isinstance(rule, Constant):
             return numbers
+        if numbers is not None:
+            rule = dataclasses.replace(rule, sigma=numbers)
         return jax.tree.map(lambda leaf: as_leaf("ES", "sigma", leaf, self.space.dtype), rule)
 
     def _stored_start(self) -> Any:
@@ -159,10 +161,11 @@ class ES(Strategy):
         seeds = _numbers(self.space, "seeds", self.seeds)
         counts = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(seeds)}
         count = counts.pop() if len(counts) == 1 else None
-        if count is None or not 1 <= count <= self.population_size:
+        room = self.population_size - (self.start is not None)
+        if count is None or not 1 <= count <= room:
+            most = f"{room} = population_size" + (" less the start" if self.start is not None else "")
             raise ValueError(
-                f"ES(seeds=...) must have one leading axis of 1 to {self.population_size} = population_size solutions, got "
-                f"shapes {describe(seeds)}."
+                f"ES(seeds=...) must have one leading axis of 1 to {most} solutions, got shapes {describe(seeds)}."
             )
         return self._stored_points("seeds", seeds, jax.vmap)
 
@@ -229,6 +232,7 @@ class ES(Strategy):
         if self.start is not None:
             start, spread = self._start_and_spread()
             mean, sigma = jnp.where(first, start, mean), jnp.where(first, spread, sigma)
+        sigma = jnp.minimum(sigma, float(jnp.finfo(dtype).max) / 8)  # a normal number times it stays finite
         noise = u[: self.lam].reshape(*self._shape, d)
         x = self.bounds.gaussian(noise, mean, sigma, *box)
         if self.mutation_rate is not None:
@@ -298,7 +302,7 @@ class ES(Strategy):
         if self.recombination == "discrete":
             return discrete(pick, state.parents, self.lam, chosen)[:, None, :], mix
         lower, upper = self.space.bounds()
-        return jnp.clip(mix(state.parents), lower[None, None, :], upper[None, None, :]), mix
+        return self.bounds.mean(state.parents, matrix, lower[None, :], upper[None, :])[:, None, :], mix
 
     def _tell(self, state, x, fitness):
         children, child_fitness = x[: self.lam], fitness[: self.lam]
