@@ -91,7 +91,7 @@ class Reflect(Bounds):
         above = lower + jnp.abs(x - lower)
         below = upper - jnp.abs(upper - x)
         one_sided = jnp.where(jnp.isfinite(lower), above, jnp.where(jnp.isfinite(upper), below, x))
-        return jnp.clip(jnp.where(jnp.isfinite(width), between, one_sided), lower, upper)
+        return jnp.clip(jnp.where(_has_room(width), between, one_sided), lower, upper)
 
 
 @pytree
@@ -108,13 +108,18 @@ class Wrap(Bounds):
         # Around the first point, the shortest way: 359 and 1 degrees meet at 0, not at 180.
         width = upper - lower
         away = points - points[:1]
-        short = jnp.where(jnp.isfinite(width), jnp.mod(away + width / 2, width) - width / 2, away)
+        short = jnp.where(_has_room(width), jnp.mod(away + width / 2, width) - width / 2, away)
         return _wrapped(points[:1] + jnp.matmul(weights, short, precision="highest"), lower, upper)
 
 
 def _wrapped(x, lower, upper):
     x, width = _finite(x), upper - lower
-    return jnp.clip(jnp.where(jnp.isfinite(width), lower + jnp.mod(x - lower, width), x), lower, upper)
+    return jnp.clip(jnp.where(_has_room(width), lower + jnp.mod(x - lower, width), x), lower, upper)
+
+
+def _has_room(width):
+    """Whether a remainder by the width is a number; hardware may flush a subnormal width to zero."""
+    return jnp.isfinite(width) & (width > 0)
 
 
 def _finite(x):

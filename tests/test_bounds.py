@@ -79,6 +79,37 @@ def test_clip_reflect_and_wrap_are_what_they_say():
 
 
 @pytest.mark.parametrize("handler", [Resample(), Clip(), Reflect(), Wrap()])
+def test_the_largest_boxes_and_steps(handler):
+    """Near the end of float32, where differences and products overflow."""
+    for space, sigma in ((Box(-1.0, 1.0, shape=2), 3e38), (Box(-3e38, 3e38, shape=2), 1e38), (Box(-1e-38, 1e-38), 1.0)):
+        strategy = ES(space, mu=2, lam=50, sigma=sigma, bounds=handler)
+        state = strategy.init(0)
+        for _ in range(5):
+            x, state = strategy.ask(state)
+            assert np.isfinite(x).all()
+            assert (x >= space.lower).all()
+            assert (x <= space.upper).all()
+            state = strategy.tell(state, x, -jnp.abs(x).reshape(50, -1).max(1))
+
+
+@pytest.mark.parametrize("recombination", ["intermediate", "weighted"])
+def test_means_of_a_periodic_box_go_the_short_way(recombination):
+    """Parents on both sides of the seam: their mean is at the seam."""
+    seeds = np.array([[0.1], [6.2], [6.1], [0.2]], np.float32)
+    strategy = ES(
+        Box(0.0, 2 * np.pi, shape=1), mu=4, lam=200, sigma=1e-3, recombination=recombination, bounds=Wrap(), seeds=seeds
+    )
+    state = strategy.init(0)
+    x, state = strategy.ask(state)
+    state = strategy.tell(state, x, jnp.arange(200.0))
+    angle = np.asarray(strategy.ask(state)[0])
+    weights = np.log(4.5) - np.log(np.arange(1, 5)) if recombination == "weighted" else np.ones(4)
+    expected = np.angle(np.sum(weights * np.exp(1j * seeds[:, 0])))  # of small angles, the circular mean
+    away = (angle - expected + np.pi) % (2 * np.pi) - np.pi
+    np.testing.assert_allclose(away, 0, atol=0.01)
+
+
+@pytest.mark.parametrize("handler", [Resample(), Clip(), Reflect(), Wrap()])
 @pytest.mark.parametrize(("lower", "upper"), [(-np.inf, 1.0), (-1.0, np.inf), (-np.inf, np.inf)])
 def test_infinite_sides(handler, lower, upper):
     x = draw(handler, 0.0, 5.0, lower, upper)

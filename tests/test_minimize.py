@@ -109,6 +109,9 @@ def test_ctrl_c_ends_a_sweep(capfd):
     assert (result.runs.generations[-1, -1] == 0).all()
     assert "interrupted" in capfd.readouterr().err
     assert len(result.table().rows) == 4
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    never = jaxes.sweep(STRATEGY, lambda x: 5 + exact(x), 0, 10**9, over={"mu": [2, 5]}, history=10**6)
+    assert never.table(1.0)["success"] == [0.0, 0.0]  # runs that were not begun have not succeeded
 
 
 def test_from_another_thread():

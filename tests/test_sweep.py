@@ -1,5 +1,7 @@
 """sweep(): grids, groups, chunks, keys, tables."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,6 +87,73 @@ def test_what_can_be_swept():
     assert stops.runs.generations[0, 0] < stops.runs.generations[1, 0]
     per_coordinate = np.array([[0.1, 0.2, 0.3], [1.0, 1.0, 1.0]])
     assert sweep(STRATEGY, exact, 0, 5, over={"sigma": per_coordinate}).cells[0].sigma.shape == (3,)
+
+
+HANDLERS = [jaxes.Clip(), jaxes.Resample(), jaxes.Reflect(), jaxes.Wrap()]
+
+
+def test_programs_of_other_classes_are_other_programs():
+    """JAX compares the structure of dataclasses without their classes: the first handler's program must not serve all."""
+    wild = ES(box(), mu=5, lam=20, sigma=2.0)
+    swept = sweep(wild, exact, 0, 3, over={"bounds": HANDLERS}).runs
+    alone = [
+        run(ES(box(), mu=5, lam=20, sigma=2.0, bounds=h), exact, jax.random.fold_in(jax.random.key(0), 0), 3) for h in HANDLERS
+    ]
+    for i, handler in enumerate(HANDLERS):
+        np.testing.assert_array_equal(swept.state.parents[i, 0], alone[i].state.parents)
+        strategy = ES(box(), mu=5, lam=20, sigma=2.0, bounds=handler)
+        mine = jaxes.minimize(exact, strategy=strategy, key=0, generations=3, runs=1, progress=False)
+        np.testing.assert_array_equal(mine.state.parents[0], alone[i].state.parents)
+    assert len({tuple(np.asarray(r.state.parents).ravel()) for r in alone}) == 4
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Near:
+    c: object
+
+    def __call__(self, x):
+        return jnp.sum(jnp.square(x - self.c))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Far:
+    c: object
+
+    def __call__(self, x):
+        return 100 + jnp.sum(jnp.square(x - self.c))
+
+
+@pytest.mark.parametrize("entry", ["run", "minimize"])
+def test_users_classes_are_told_apart(entry):
+    def best(objective):
+        if entry == "run":
+            return run(STRATEGY, objective, 0, 30).fitness
+        return jaxes.minimize(objective, strategy=STRATEGY, generations=30, progress=False).fitness
+
+    assert best(Near(0.5)) < 1 < 100 <= best(Far(0.5))
+    a = run(ES(Near(box()), mu=5, lam=20, sigma=0.3), lambda s: exact(s.c), 0, 3)
+    b = run(ES(Far(box()), mu=5, lam=20, sigma=0.3), lambda s: exact(s.c), 0, 3)
+    assert (type(a.solution), type(b.solution)) == (Near, Far)
+
+
+def test_a_list_of_args_is_instances_and_a_dict_may_be_a_value():
+    result = sweep(STRATEGY, lambda x, a: jnp.sum(jnp.square(x - a)), 0, 80, over={"args": [np.full(3, 0.5), np.full(3, -1.0)]})
+    np.testing.assert_allclose(result.runs.solution[:, 0].mean(-1), [0.5, -1.0], atol=0.2)
+    space = {"a": Box(-1.0, 1.0), "b": Box(-1.0, 1.0)}
+    tree = ES(space, mu=5, lam=20, sigma=0.1)
+    sigmas = [{"a": 0.1, "b": 0.2}, {"a": 0.3, "b": 0.3}]
+    result = sweep(tree, lambda s: s["a"] ** 2 + s["b"] ** 2, 0, 5, over={"sigma": sigmas})
+    assert [float(cell.sigma["b"]) for cell in result.cells] == pytest.approx([0.2, 0.3])
+    keys = sweep(
+        STRATEGY,
+        lambda x, k: exact(x) + jax.random.uniform(k),
+        0,
+        5,
+        over={"args": list(jax.random.split(jax.random.key(0), 3))},
+    )
+    assert len(np.unique(keys.runs.fitness % 1)) == 3
 
 
 def test_problem_instances_are_swept_like_hyperparameters():
