@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxes import random
+from jaxes.bounds import normal
 from jaxes.checks import as_leaf, as_number, check_value, is_traced
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import Space
@@ -238,12 +240,12 @@ class SelfAdaptation(StepSize):
     def mutate(self, space, memory, generation, key, mix, shape):
         d, dtype = space.dimension, space.dtype
         parents, children = memory
-        shared, own = jax.random.split(key)
         tau = jnp.asarray((2 * d) ** -0.5 if self.tau is None else self.tau, dtype)
-        change = tau * jax.random.normal(shared, (*shape, 1), dtype)
+        change = tau * normal(random.uniform(random.fold_in(key, 0), (*shape, 1), dtype))
         if self.per_coordinate:
             rate = (2 * d**0.5) ** -0.5 if self.tau_coordinate is None else self.tau_coordinate
-            change = change + jnp.asarray(rate, dtype) * jax.random.normal(own, (*shape, d), dtype)
+            own = normal(random.uniform(random.fold_in(key, 1), (*shape, d), dtype))
+            change = change + jnp.asarray(rate, dtype) * own
         log_factor = _held(mix(parents) + change)
         sigma = _times(_initial(self.sigma, space)[None, None, :], log_factor)
         return sigma, (parents, log_factor.reshape(children.shape))

@@ -287,7 +287,8 @@ class ES(Strategy):
         mu, rho, dtype = self.mu, self.rho or self.mu, self.space.dtype
         if self.recombination == "none":
             return state.parents[:, None, :], lambda values: values[:, None, :]
-        choose, pick = jax.random.split(stream(state, Purpose.RECOMBINE))
+        key = stream(state, Purpose.RECOMBINE)
+        choose, pick = random.fold_in(key, 0), random.fold_in(key, 1)
         weights = rank_weights(rho) if self.recombination == "weighted" else equal_weights(rho)
         chosen = None
         if rho < mu:
