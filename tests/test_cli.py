@@ -171,10 +171,13 @@ def test_help_teaches(capsys):
 
 def test_interrupted_on_the_command_line():
     command = [sys.executable, "-m", "jaxes", "run", "sphere", "-g", "1000000000", "--runs", "4", "--no-progress"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(10)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            time.sleep(10)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "best fitness" in out
     assert "interrupted" in err
