@@ -161,7 +161,9 @@ def test_stochastic_objectives_get_fresh_keys():
     def noise(x, key):
         return jax.random.uniform(key)
 
-    record = lambda state, population, fitness: fitness  # noqa: E731
+    def record(state, population, fitness):
+        return fitness
+
     result = run(STRATEGY, noise, 0, 10, stochastic=True, history=True, record=record)
     assert len(np.unique(result.history.custom)) == 200
     again = run(STRATEGY, lambda x, a, key: noise(x, key) + a, 0, 10, args=1.0, stochastic=True)

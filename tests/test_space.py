@@ -65,7 +65,10 @@ def test_pytrees_of_boxes_give_the_users_pytree(boxes):
     lower, upper = space.bounds()
     x = lower + 0.25 * (upper - lower)
     solution = space.decode(x)
-    is_box = lambda leaf: isinstance(leaf, Box)  # noqa: E731
+
+    def is_box(leaf):
+        return isinstance(leaf, Box)
+
     assert jax.tree.structure(solution) == jax.tree.structure(boxes, is_leaf=is_box)
     assert [s.shape for s in jax.tree.leaves(solution)] == [b.shape for b in jax.tree.leaves(boxes, is_leaf=is_box)]
     np.testing.assert_allclose(space.encode(solution), x, rtol=1e-6)
