@@ -29,6 +29,11 @@ INTERVAL = 0.25
 Axes = tuple[int | None, ...]
 
 
+def keys_of_runs(key: jax.Array, runs: int) -> jax.Array:
+    """(runs,) keys, run i's whatever their number."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(runs))
+
+
 def drive(
     task: Task,
     axes: Axes,

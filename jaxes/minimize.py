@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import deferred_interrupt, drive, progress_bar
+from jaxes.batch import deferred_interrupt, drive, keys_of_runs, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Progress, check_generations, make_task
 from jaxes.operators.step_size import SelfAdaptation
@@ -88,7 +87,7 @@ def minimize(
         raise TypeError(f"minimize(callback=...) must be a function of a jaxes.Report, got {callback!r}.")
     task = make_task("minimize", strategy, objective, args, stop, history, record, batched, stochastic, maximise)
     key = as_key("minimize", key)
-    keys = key[None] if runs is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(runs))
+    keys = key[None] if runs is None else keys_of_runs(key, runs)
     axes = (None,) * len(jax.tree.leaves(task))
 
     began = time.perf_counter()

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import Axes, deferred_interrupt, drive, progress_bar
+from jaxes.batch import Axes, deferred_interrupt, drive, keys_of_runs, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Task, check_generations, make_task
 from jaxes.objective import check_objective
@@ -126,8 +126,7 @@ def sweep(
     axes = _axes(over)
     base = {"strategy": strategy, "args": args, "stop": as_stop(stop)}
     cells = [_cell(base, axes, index) for index in np.ndindex(*map(len, axes.values()))]
-    key = as_key("sweep", key)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(repeats))
+    keys = keys_of_runs(as_key("sweep", key), repeats)
 
     _check_solutions([cell["strategy"] for cell in cells])
     groups: dict[Any, list[int]] = {}

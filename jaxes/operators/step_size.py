@@ -41,12 +41,13 @@ class StepSize(abc.ABC):
         """The rule's memory before the first generation."""
         return ()
 
-    @abc.abstractmethod
     def mutate(
         self, space: Space, memory: Any, generation: jax.Array, key: jax.Array, mix: Mix, shape: tuple[int, int]
     ) -> tuple[jax.Array, Any]:
         """Standard deviations for children in `shape` = (groups, children), broadcastable to (groups, children, d), and
-        the memory to hand to `update`. `mix` recombines values per parent (mu, k) into (groups, 1, k)."""
+        the memory to hand to `update`. `mix` recombines values per parent (mu, k) into (groups, 1, k). By default,
+        all children get `scale`."""
+        return self.scale(space, memory, generation)[None, None, :], memory
 
     def update(self, space: Space, memory: Any, survivors: jax.Array, success: jax.Array) -> Any:
         """The memory after selection. `survivors` (mu,): indices into [children, then parents]; `success` (): share of
@@ -63,9 +64,6 @@ class Constant(StepSize):
     """The same standard deviation in every generation; what a plain `sigma=0.3` means."""
 
     sigma: Any
-
-    def mutate(self, space, memory, generation, key, mix, shape):
-        return self.scale(space, memory, generation)[None, None, :], memory
 
     def scale(self, space, memory, generation):
         return space.flatten(self.sigma, "sigma")
@@ -102,7 +100,7 @@ class Schedule(StepSize):
         values = {name: as_leaf("Schedule", name, v, jnp.result_type(float)) for name, v in values.items()}
         fixed = tuple((name, _Fixed(v)) for name, v in settings.items() if name not in values)
         assign(self, factory=factory, values=values, fixed=fixed)
-        if not values or not is_traced(values):
+        if not is_traced(values):
             start = self(jnp.zeros((), jnp.int32))
             if np.shape(start) != ():
                 raise ValueError(f"Schedule must return one number per generation, got shape {np.shape(start)}.")
@@ -119,9 +117,6 @@ class Schedule(StepSize):
     def replace(self, **changes: Any) -> Schedule:
         """The same schedule with some settings changed."""
         return Schedule(self.factory, **(self.settings | changes))
-
-    def mutate(self, space, memory, generation, key, mix, shape):
-        return self.scale(space, memory, generation)[None, None, :], memory
 
     def scale(self, space, memory, generation):
         sigma = self(generation).astype(space.dtype)
@@ -186,9 +181,6 @@ class OneFifth(StepSize):
 
     def init(self, space, mu, lam):
         return jnp.zeros((), space.dtype)
-
-    def mutate(self, space, memory, generation, key, mix, shape):
-        return self.scale(space, memory, generation)[None, None, :], memory
 
     def update(self, space, memory, survivors, success):
         damping = (space.dimension + 1) ** 0.5 if self.damping is None else self.damping
