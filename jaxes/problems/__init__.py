@@ -5,9 +5,20 @@ jaxes.minimize(problem)
 """
 
 from jaxes.problems.classic import ackley, griewank, rastrigin, rosenbrock, schwefel, sphere
-from jaxes.problems.problem import Problem
+from jaxes.problems.problem import Constrained, MultiObjective, Problem
 
 ALL = {f.__name__: f for f in (ackley, griewank, rastrigin, rosenbrock, schwefel, sphere)}
 """Every problem by its name: a function of `dimension` that makes it."""
 
-__all__ = ["ALL", "Problem", "ackley", "griewank", "rastrigin", "rosenbrock", "schwefel", "sphere"]
+__all__ = [
+    "ALL",
+    "Constrained",
+    "MultiObjective",
+    "Problem",
+    "ackley",
+    "griewank",
+    "rastrigin",
+    "rosenbrock",
+    "schwefel",
+    "sphere",
+]
