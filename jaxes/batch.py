@@ -6,6 +6,7 @@ Ctrl-C. How the generations are cut changes no result, and no length of a cut is
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import signal
 import sys
@@ -93,8 +94,7 @@ def _finish(leaves, structure, axes, progress, records, start, halted):
         running = progress.reason == StopReason.RUNNING
         unfinished = running & (progress.state.generation < progress.until) & halted
         reason = jnp.where(unfinished, jnp.int32(StopReason.INTERRUPTED), progress.reason)
-        progress = Progress(progress.state, progress.until, reason, progress.record)
-        return finish(structure.unflatten(leaves), progress, records, start)
+        return finish(structure.unflatten(leaves), dataclasses.replace(progress, reason=reason), records, start)
 
     return jax.vmap(one, in_axes=(0, 1, 0, *axes))(progress, records, start, *leaves)
 

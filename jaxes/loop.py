@@ -7,6 +7,7 @@ does not grow with generations unless history is asked for.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ class Task:
     objective: Objective
     args: Any
     stop: Stop
+    targets: Any = None  # (t,) minimised fitness, or None
     every: int = static(default=0)  # generations a record, 0 for no history
     record: Callable[..., Any] | None = static(default=None)
     types: Any = static(default=None)  # of the users' pytrees: JAX compares structures without the classes of dataclasses
@@ -49,6 +51,7 @@ class Progress:
     until: jax.Array  # () int32, generation at which the run ends
     reason: jax.Array  # () int32 `StopReason`
     record: Any  # the latest `History` record, or None
+    hits: Any  # (t,) int32, the evaluation that first reached each target, 0 for none yet; or None
 
 
 def run(
@@ -61,6 +64,7 @@ def run(
     stop: Stop | dict[str, Any] | None = None,
     history: bool | int = False,
     record: Callable[..., Any] | None = None,
+    targets: ArrayLike | None = None,
     state: State | None = None,
     batched: bool = False,
     stochastic: bool = False,
@@ -79,6 +83,9 @@ def run(
         stop: a `Stop`, or a dict of its arguments.
         history: False, True (a record every generation) or k (every k generations): `Result.history`.
         record: a function of (state, population, fitness) whose pytree is recorded too, as `history.custom`.
+        targets: (t,) fitness values; `Result.hits` then tells which evaluation first reached each. This takes the memory of
+            t integers a run, whatever the number of generations. With `state`, evaluations are counted from the run's own
+            beginning, and hits before it went on are not known.
         state: go on from `Result.state` of an earlier run, whose key then counts; `key` may be None.
         batched: the objective takes a whole population (leading axis `population_size`) and returns (population_size,).
         stochastic: the objective takes a key as its last argument, a fresh one for every evaluation (one for all if
@@ -97,7 +104,7 @@ def run(
     if not isinstance(strategy, Strategy):
         raise TypeError(f"run(strategy=...) must be a strategy such as jaxes.ES(space), got {strategy!r}.")
     generations = check_generations("run", generations)
-    task = make_task("run", strategy, objective, args, stop, history, record, batched, stochastic, maximise)
+    task = make_task("run", strategy, objective, args, stop, history, record, targets, batched, stochastic, maximise)
     if state is None:
         state = strategy.init(as_key("run", key))
     else:
@@ -129,7 +136,7 @@ def check_generations(owner: str, generations: Any) -> int:
     return generations
 
 
-def make_task(owner, strategy, objective, args, stop, history, record, batched, stochastic, maximise) -> Task:
+def make_task(owner, strategy, objective, args, stop, history, record, targets, batched, stochastic, maximise) -> Task:
     """Checks all that `run`, `sweep` and `minimize` have in common."""
     objective = as_objective(objective, batched=batched, stochastic=stochastic, maximise=maximise)
     stop = as_stop(stop)
@@ -140,7 +147,18 @@ def make_task(owner, strategy, objective, args, stop, history, record, batched, 
     if record is not None and every == 0:
         raise ValueError(f"{owner}(record=...) needs history=True or history=k.")
     args = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), args)  # 1.0 and float32(1.0): one program
-    return Task(strategy, objective, args, stop, every, as_static(record), node_types((strategy, objective, args, stop)))
+    if targets is not None:
+        targets = as_targets(owner, targets, strategy.space.dtype, maximise)
+    types = node_types((strategy, objective, args, stop))
+    return Task(strategy, objective, args, stop, targets, every, as_static(record), types)
+
+
+def as_targets(owner: str, targets: Any, dtype: Any, maximise: bool) -> jax.Array:
+    """(t,) targets to be minimised."""
+    array = np.asarray(targets)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or np.isnan(array).any():
+        raise ValueError(f"{owner}(targets=...) must be a sequence of at least one number, none of them NaN, got {targets!r}.")
+    return jnp.asarray(-array if maximise else array, dtype)
 
 
 @functools.partial(jax.jit, static_argnames="rows")
@@ -162,13 +180,14 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     check_objective(task.objective, task.strategy.space, task.strategy.population_size, task.args)
     # Adding could overflow for a state that has gone on for very long.
     until = state.generation + jnp.minimum(jnp.int32(generations), LIMIT - state.generation)
-    record = None
-    if task.every:
-        shapes = jax.eval_shape(lambda s: _generation(task, s)[1], state)
-        record = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     # A state that has already stopped stays as it is, as far as the state alone tells.
     reason = jnp.where(state.generation > 0, task.stop.reason(task.strategy, task.objective, state), StopReason.RUNNING)
-    return Progress(state, until, reason.astype(jnp.int32), record)
+    hits = None if task.targets is None else jnp.zeros(task.targets.shape, jnp.int32)
+    progress = Progress(state, until, reason.astype(jnp.int32), None, hits)
+    if not task.every:
+        return progress
+    shapes = jax.eval_shape(lambda p: _generation(task, p).record, progress)
+    return dataclasses.replace(progress, record=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
 
 
 def record_buffer(progress: Progress, rows: int) -> Any:
@@ -244,6 +263,8 @@ def finish(task: Task, progress: Progress, records: Any, start: jax.Array) -> Re
         state=state,
         population_size=jnp.int32(strategy.population_size),
         target=None if task.stop.target is None else jnp.asarray(task.stop.target),
+        targets=None if task.targets is None else objective.sign(task.targets),
+        hits=progress.hits,
         maximise=objective.maximise,
     )
 
@@ -254,31 +275,54 @@ def _active(progress: Progress) -> jax.Array:
 
 def _unless_stopped(task: Task, progress: Progress) -> Progress:
     """One generation of a run that is active; a run that has stopped stays bit for bit as it is."""
-    state, record, reason = _generation(task, progress.state)
-    new = Progress(state, progress.until, reason, record)
     active = _active(progress)
-    return jax.tree.map(lambda a, b: jnp.where(active, a, b), new, progress)
+    return jax.tree.map(lambda a, b: jnp.where(active, a, b), _generation(task, progress), progress)
 
 
-def _generation(task: Task, state: State) -> tuple[State, Any, jax.Array]:
-    """The state, record and stop reason after one more generation."""
-    strategy, objective = task.strategy, task.objective
+def _generation(task: Task, progress: Progress) -> Progress:
+    """One more generation."""
+    strategy, objective, state = task.strategy, task.objective, progress.state
     x, asked = strategy._ask(state)
     fitness = objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args).astype(x.dtype)
     told = strategy.tell_flat(asked, x, fitness)
     fitness = clean(fitness)
+    hits = progress.hits
+    if task.targets is not None:
+        hits = jnp.where(hits == 0, _first_hits(state.generation, fitness, task.targets), hits)
     reason = task.stop.reason(strategy, objective, told, x, fitness)
-    if not task.every:
-        return told, None, reason
-    custom = None
-    if task.record is not None:
-        custom = task.record(told, jax.vmap(strategy.space.decode)(x), objective.sign(fitness))
-    record = History(
-        generation=told.generation,
-        best=objective.sign(told.best_fitness),
-        population_best=objective.sign(fitness.min()),
-        population_mean=objective.sign(fitness.mean()),
-        step_size=strategy.step_size(told),
-        custom=custom,
-    )
-    return told, record, reason
+    record = None
+    if task.every:
+        custom = None
+        if task.record is not None:
+            custom = task.record(told, jax.vmap(strategy.space.decode)(x), objective.sign(fitness))
+        record = History(
+            generation=told.generation,
+            best=objective.sign(told.best_fitness),
+            population_best=objective.sign(fitness.min()),
+            population_mean=objective.sign(fitness.mean()),
+            step_size=strategy.step_size(told),
+            custom=custom,
+        )
+    return Progress(told, progress.until, reason, record, hits)
+
+
+def _first_hits(generation: jax.Array, fitness: jax.Array, targets: jax.Array) -> jax.Array:
+    """(t,) int32, the first evaluation of this generation that reached each target, counted from the run's first; 0 for none.
+
+    Counts stop at the largest multiple of the population that 31 bits hold.
+    """
+    size = fitness.shape[0]
+
+    def one_by_one(fitness, targets):  # a tenth of the reduction's time on a CPU, where XLA does not vectorise that
+        def candidate(i, first):
+            return jnp.where(fitness[size - 1 - i] <= targets, size - i, first)
+
+        return lax.fori_loop(0, size, candidate, jnp.full(targets.shape, size + 1, jnp.int32), unroll=min(size, 5))
+
+    def at_once(fitness, targets):
+        number = jnp.arange(1, size + 1, dtype=jnp.int32)
+        return jnp.where(fitness[:, None] <= targets[None, :], number[:, None], size + 1).min(axis=0)
+
+    first = lax.platform_dependent(fitness, targets, cpu=one_by_one, default=at_once)
+    before = jnp.minimum(generation, LIMIT // size - 1) * size
+    return jnp.where(first <= size, before + first, 0)

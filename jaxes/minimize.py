@@ -47,6 +47,7 @@ def minimize(
     stop: Stop | dict[str, Any] | None = None,
     history: bool | int = True,
     record: Callable[..., Any] | None = None,
+    targets: ArrayLike | None = None,
     progress: bool | None = None,
     callback: Callable[[Report], bool | None] | None = None,
     batched: bool = False,
@@ -68,7 +69,7 @@ def minimize(
         history: True keeps up to 1,000 records evenly over the generations, k one every k generations, False none.
         progress: True or False; default: if tqdm is installed and stderr is a terminal.
         callback: called with a `Report` a few times a second; ends the runs by returning True.
-        args, stop, record, batched, stochastic, maximise: as in `jaxes.run`.
+        args, stop, record, targets, batched, stochastic, maximise: as in `jaxes.run`.
 
     Returns:
         `Result`, the same that `run` gives for the same key. Ctrl-C ends the runs between two generations and returns
@@ -85,7 +86,7 @@ def minimize(
         history = max(1, -(-generations // 1000))
     if callback is not None and not callable(callback):
         raise TypeError(f"minimize(callback=...) must be a function of a jaxes.Report, got {callback!r}.")
-    task = make_task("minimize", strategy, objective, args, stop, history, record, batched, stochastic, maximise)
+    task = make_task("minimize", strategy, objective, args, stop, history, record, targets, batched, stochastic, maximise)
     key = as_key("minimize", key)
     keys = key[None] if runs is None else keys_of_runs(key, runs)
     axes = (None,) * len(jax.tree.leaves(task))

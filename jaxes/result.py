@@ -44,6 +44,8 @@ class Result:
     state: Any  # to go on: run(..., state=result.state); None from a sweep whose cells differ in shape
     population_size: jax.Array  # () int32, evaluations a generation
     target: jax.Array | None  # () `Stop.target`, if there was one
+    targets: jax.Array | None  # (t,) the targets given to the run, or None
+    hits: jax.Array | None  # (t,) int32, the evaluation that first reached each of them, 0 if none did
     maximise: bool = static(default=False)
 
     @property

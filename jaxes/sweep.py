@@ -87,6 +87,7 @@ def sweep(
     args: Any = None,
     stop: Stop | dict[str, Any] | None = None,
     history: bool | int = False,
+    targets: ArrayLike | None = None,
     progress: bool | None = None,
     batched: bool = False,
     stochastic: bool = False,
@@ -96,7 +97,7 @@ def sweep(
 
     Args:
         strategy: whose hyperparameters are varied.
-        objective, key, generations, args, stop, history, batched, stochastic, maximise: as in `jaxes.run`.
+        objective, key, generations, args, stop, history, targets, batched, stochastic, maximise: as in `jaxes.run`.
         over: name -> values, a grid over all names. A tuple of names takes tuples of values that go together:
             `{("mu", "lam"): [(5, 35), (20, 100)], "sigma": [0.1, 0.3]}` is a 2 x 2 grid. A dot reaches inside:
             "sigma.tau" of `SelfAdaptation`, "stop.target". "args" sweeps problem instances: a list of
@@ -145,6 +146,7 @@ def sweep(
             head["stop"],
             history,
             None,
+            targets,
             batched,
             stochastic,
             maximise,

@@ -5,6 +5,7 @@ jaxes.minimize(problem)
 """
 
 from jaxes.problems.classic import ackley, griewank, rastrigin, rosenbrock, schwefel, sphere
+from jaxes.problems.coco import bbob
 from jaxes.problems.problem import Constrained, MultiObjective, Problem
 
 ALL = {f.__name__: f for f in (ackley, griewank, rastrigin, rosenbrock, schwefel, sphere)}
@@ -16,6 +17,7 @@ __all__ = [
     "MultiObjective",
     "Problem",
     "ackley",
+    "bbob",
     "griewank",
     "rastrigin",
     "rosenbrock",

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.pytree import pytree, static
@@ -18,8 +19,8 @@ from jaxes.space import Space
 class Problem:
     """An objective with its space and, where known, its optimum.
 
-    It is called like any objective. Two problems of one function are one program: all but function and name are leaves,
-    so that instances of a problem can be batched.
+    It is called like any objective, with one solution; ValueError if that is not shaped like its space's. Two problems of
+    one function are one program: all but function and name are leaves, so that instances of a problem can be batched.
 
     Args:
         function: one solution -> scalar, to be minimised; with `parameters`, they are its second argument.
@@ -63,6 +64,11 @@ class Problem:
         return dataclasses.replace(self, offset=rest, optimal_value=jnp.zeros_like(rest))
 
     def _value(self, solution: Any) -> jax.Array:
+        if np.ndim(self.optimal_value if self.optimal_value is not None else 0):
+            raise ValueError(
+                f"this is a batch of problems {self.name!r}, of shape {np.shape(self.optimal_value)}: call it under jax.vmap."
+            )
+        jax.eval_shape(self.space.encode, solution)  # refuses another shape
         return self.function(solution) if self.parameters is None else self.function(solution, self.parameters)
 
 
