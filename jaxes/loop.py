@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxes.checks import as_key, check_integer
+from jaxes.checks import as_key, as_leaf, check_integer, check_value
 from jaxes.objective import Objective, as_objective, as_static, check_objective
 from jaxes.pytree import node_types, pytree, static
 from jaxes.result import History, Result
@@ -155,10 +155,11 @@ def make_task(owner, strategy, objective, args, stop, history, record, targets, 
 
 def as_targets(owner: str, targets: Any, dtype: Any, maximise: bool) -> jax.Array:
     """(t,) targets to be minimised."""
-    array = np.asarray(targets)
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or np.isnan(array).any():
-        raise ValueError(f"{owner}(targets=...) must be a sequence of at least one number, none of them NaN, got {targets!r}.")
-    return jnp.asarray(-array if maximise else array, dtype)
+    array = as_leaf(owner, "targets", targets, dtype)
+    if np.ndim(array) != 1 or np.size(array) == 0:
+        raise ValueError(f"{owner}(targets=...) must be a sequence of at least one number, got {targets!r}.")
+    check_value(owner, "targets", array, lambda t: ~np.isnan(t), "numbers")
+    return jnp.asarray(-array if maximise else array)
 
 
 @functools.partial(jax.jit, static_argnames="rows")

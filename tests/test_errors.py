@@ -45,6 +45,10 @@ CASES = {
         "1 to 1 = population_size less the start",
         "(2, 3)",
     ),
+    "one target": (lambda: run(STRATEGY, exact, 0, 1, targets=1.0), ValueError, "a sequence of at least one number", "1.0"),
+    "no targets": (lambda: run(STRATEGY, exact, 0, 1, targets=[]), ValueError, "run(targets=...) must be a sequence", "[]"),
+    "text as targets": (lambda: run(STRATEGY, exact, 0, 1, targets=["a"]), TypeError, "run(targets=...) must be", "'a'"),
+    "NaN as a target": (lambda: run(STRATEGY, exact, 0, 1, targets=[1, np.nan]), ValueError, "must be numbers", "nan"),
     "huge seed": (lambda: run(STRATEGY, exact, 2**70, 1), ValueError, "fit into 64 bits", "1180591620717411303424"),
     "a result as state": (
         lambda: run(STRATEGY, exact, None, 1, state=run(STRATEGY, exact, 0, 1)),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from variants import assert_same, box, exact, shifted_sphere
 
+import jaxes
 from jaxes import ES, Box, SelfAdaptation, Stop, StopReason, run
-from jaxes.loop import BLOCK
+from jaxes.loop import BLOCK, _first_hits
 
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 ADAPTIVE = ES(box(), mu=3, lam=21, sigma=SelfAdaptation())
@@ -34,6 +35,59 @@ def test_a_record_every_so_many_generations(every, generations):
     np.testing.assert_array_equal(result.history.generation, expected)
     if generations:
         assert result.history.best[-1] == result.fitness
+
+
+def evaluated(strategy, objective, key, generations):
+    """Every fitness of a run, in the order of evaluation."""
+    state, fitness = strategy.init(key), []
+    for _ in range(generations):
+        population, state = strategy.ask(state)
+        fitness.append(jax.vmap(objective)(population))
+        state = strategy.tell(state, population, fitness[-1])
+    return np.concatenate(fitness)
+
+
+TARGETS = [1e5, 2000.0, 300, 50, 7, -1]
+
+
+def test_hits_are_the_first_evaluations_that_reached_the_targets():
+    fitness = evaluated(STRATEGY, exact, 3, 40)
+    expected = [np.flatnonzero(fitness <= target)[0] + 1 if (fitness <= target).any() else 0 for target in TARGETS]
+    assert expected[0] == 1
+    assert 0 < expected[1] < expected[3] < expected[4]
+    assert expected[5] == 0
+    result = run(STRATEGY, exact, 3, 40, targets=TARGETS)
+    np.testing.assert_array_equal(result.hits, expected)
+    np.testing.assert_array_equal(result.targets, np.float32(TARGETS))
+    # Also through a pause, in a batch, backwards, and where only an accelerator's code does it.
+    np.testing.assert_array_equal(jaxes.minimize(exact, strategy=STRATEGY, runs=2, targets=TARGETS).hits.shape, (2, 6))
+    other = jaxes.minimize(
+        lambda x: -exact(x), strategy=STRATEGY, key=3, generations=40, targets=-np.asarray(TARGETS), maximise=True
+    )
+    np.testing.assert_array_equal(other.hits, expected)
+    np.testing.assert_array_equal(other.targets, -np.float32(TARGETS))
+    swept = jaxes.sweep(STRATEGY, exact, 3, 40, over={"sigma": [0.3, 0.1]}, repeats=2, targets=TARGETS)
+    assert swept.runs.hits.shape == (2, 2, 6)
+    np.testing.assert_array_equal(
+        swept.runs.hits[0, 0], run(STRATEGY, exact, jax.random.fold_in(jax.random.key(3), 0), 40, targets=TARGETS).hits
+    )
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_hits_within_a_generation(platform, monkeypatch):
+    if platform != "cpu":
+        monkeypatch.setattr("jaxes.loop.lax.platform_dependent", lambda *arguments, cpu, default: default(*arguments))
+    fitness = jnp.asarray([5.0, 3.0, jnp.inf, 3.0, 1.0, 2.0, -jnp.inf])
+    targets = jnp.asarray([9.0, 3.0, 2.0, 0.0, -jnp.inf, 4.0])
+    np.testing.assert_array_equal(_first_hits(jnp.int32(10), fitness, targets), [71, 72, 75, 77, 77, 72])
+    np.testing.assert_array_equal(_first_hits(jnp.int32(0), fitness[:1], targets), [1, 0, 0, 0, 0, 0])
+    late = _first_hits(jnp.int32(2**31 - 2), fitness, targets)
+    assert (late > 2**31 - 16).all()
+
+
+def test_nothing_hits_where_nothing_is_a_number():
+    result = run(STRATEGY, lambda x: jnp.sum(x) * jnp.nan, 3, 10, targets=[1e30, 1.0])
+    np.testing.assert_array_equal(result.hits, [0, 0])
 
 
 def test_custom_records():
