@@ -29,8 +29,8 @@ def test_values_are_inspyreds(bits, x64):
 
 @pytest.mark.parametrize(("dtype", "bits"), [(np.float32, 24), (np.float64, 53), (np.float32, 8)])
 def test_the_grid(dtype, bits, x64):
-    """All zeros is lower, all ones upper, the last bit a step; each coordinate has its own scale."""
-    lower, upper = np.array([-1.0, 0.1, 3.0], dtype), np.array([1.0, 0.7, 1e30], dtype)
+    """All zeros is lower, all ones upper, the last bit a step; each coordinate has its own scale, which may overflow."""
+    lower, upper = np.array([-1.0, 0.1, -1e38], dtype), np.array([1.0, 0.7, 3e38], dtype)
     problem = binary(jaxes.Problem(distance, jaxes.Box(lower, upper)), bits)
     decode = jax.jit(problem.parameters.decode)
     assert problem.space.shape == (3 * bits,)

@@ -298,6 +298,6 @@ def bukin6(dimension: int = 2) -> Problem:
     """Bukin (1997), no. 6: a curved valley, sharp as a knife. Optimum 0 at (-10, 1); box [-15, -5] x [-3, 3].
 
     100 sqrt|y - x**2/100| + |x + 10|/100. Off the optimum the root of the rounding of y is what float32 resolves: the
-    floor of the valley is rough by 0.03.
+    floor of the valley is rough by up to 0.05.
     """
     return _plane(_bukin6, dimension, (-15.0, -3.0), (-5.0, 3.0), (-10.0, 1.0))
