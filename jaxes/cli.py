@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("problems", help="list the built-in problems")
     listing.set_defaults(call=_problems)
-    listing.add_argument("-d", "--dimension", type=int, default=2, help="(default: %(default)s)")
+    more = "; a problem that does not exist in this dimension is listed in its own"
+    listing.add_argument("-d", "--dimension", type=int, default=2, help=f"(default: %(default)s){more}")
     return parser
 
 
@@ -108,7 +109,12 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("where")
     add = group.add_argument
-    add("-d", "--dimension", type=int, help="number of coordinates (default: 2, or those of your own jaxes.Problem)")
+    add(
+        "-d",
+        "--dimension",
+        type=int,
+        help="number of coordinates (default: 2, or the problem's own)",
+    )
     add("--lower", type=float, help="lower bound of every coordinate, as --lower=-1e2; default: the problem's")
     add("--upper", type=float, help="upper bound of every coordinate; default: the problem's")
     add("--scale", choices=("linear", "log"), default="linear", help="with --lower and --upper (default: %(default)s)")
@@ -187,14 +193,17 @@ def _objective(options: argparse.Namespace) -> tuple[Any, Any]:
         raise ValueError("--lower and --upper go together.")
     if options.scale != "linear" and options.lower is None:
         raise ValueError("--scale goes with --lower and --upper.")
-    dimension = 2 if options.dimension is None else options.dimension
-    space = None
-    if options.lower is not None:
-        space = Box(*sides, shape=(dimension,), scale=options.scale)
+    problem, dimension = None, 2 if options.dimension is None else options.dimension
     if ":" not in name:
         if name not in problems.ALL:
             raise ValueError(f"{name!r} is no built-in problem ({', '.join(problems.ALL)}); your own is module:function.")
-        problem = problems.ALL[name](dimension)
+        make = problems.ALL[name]
+        problem = make() if options.dimension is None else make(options.dimension)
+        dimension = problem.space.dimension
+    space = None
+    if options.lower is not None:
+        space = Box(*sides, shape=(dimension,), scale=options.scale)
+    if problem is not None:
         return problem, space or problem.space
     where, _, function = name.rpartition(":")
     objective = getattr(_module(where), function, None)
@@ -307,21 +316,28 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _problems(options: argparse.Namespace) -> int:
+    if options.dimension < 1:
+        raise ValueError(f"--dimension must be at least 1, got {options.dimension}.")
     rows = []
     for name, make in problems.ALL.items():
         try:
             problem = make(options.dimension)
-        except ValueError as error:
-            print(error, file=sys.stderr)
-            continue
-        lower, upper = (float(side[0]) for side in problem.space.bounds())
-        text = str(make.__doc__).split(". Optimum")[0]
-        rows.append(
-            (name, f"[{lower:g}, {upper:g}]", float(np.asarray(problem.optimal_value)), f"{problem.optimum[0]:g}", text)
-        )
-    table = Table(("name", "box", "optimum", "at x_i", "what it is"), tuple(rows))
-    print(table)
+        except ValueError:  # it does not exist in this dimension
+            problem = make()
+        sides = zip(*(np.asarray(side) for side in problem.space.bounds()), strict=True)
+        box = _same([f"[{lower:g}, {upper:g}]" for lower, upper in sides], " x ")
+        value = None if problem.optimal_value is None else float(np.asarray(problem.optimal_value))
+        at = None if problem.optimum is None else _same([f"{x:g}" for x in np.asarray(problem.optimum)], ", ")
+        rows.append((name, problem.space.dimension, box, value, at, str(make.__doc__).split(". Optimum")[0]))
+    print(Table(("name", "dimension", "box", "optimum", "at x_i", "what it is"), tuple(rows)))
     return 0
+
+
+def _same(coordinates: list[str], between: str) -> str:
+    """One text for all coordinates if they are the same, else those of the first, at most three."""
+    if len(set(coordinates)) == 1:
+        return coordinates[0]
+    return between.join(coordinates[:3]) + (between + "..." if len(coordinates) > 3 else "")
 
 
 def _over(text: str) -> tuple[Any, list[Any]]:

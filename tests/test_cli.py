@@ -97,6 +97,9 @@ BAD = {
     "a huge seed": (["run", "sphere", "--seed", "9" * 30], "64 bits"),
     "nothing to plot": (["run", "sphere", "-g", "0", "--no-progress", "--plot", "z.png"], "0 generations"),
     "dimension": (["run", "rosenbrock", "-d", "1"], "at least 2"),
+    "another dimension": (["run", "booth", "-d", "3"], "must be 2, got 3"),
+    "a third of an atom": (["run", "lennard_jones", "-d", "7"], "must be a multiple of 3"),
+    "a list of nothing": (["problems", "-d", "0"], "--dimension must be at least 1"),
 }
 
 
@@ -164,9 +167,28 @@ def test_help_teaches(capsys):
         out = capsys.readouterr().out
         assert "examples:" in out
         assert "exit codes:" in out
-    _, out, _ = call(capsys, "problems", "-d", "3")
-    assert all(name in out for name in jaxes.problems.ALL)
-    assert "sphere" in call(capsys, "problems", "-d", "1")[1]
+
+
+def test_the_list_of_problems(capsys):
+    """Each in the dimension asked for, or in its own if it does not exist in that one."""
+    for dimension in ("1", "3", "6"):
+        code, out, err = call(capsys, "problems", "-d", dimension)
+        assert (code, err) == (0, "")
+        rows = {line.split()[0]: line.split()[1] for line in out.splitlines()[2:]}
+        assert set(rows) == set(jaxes.problems.ALL)
+        assert rows["sphere"] == dimension
+        assert rows["booth"] == "2"
+        assert rows["rosenbrock"] == ("2" if dimension == "1" else dimension)
+        assert rows["lennard_jones"] == ("6" if dimension == "6" else "39")
+    assert "[-5, 10] x [0, 15]" in out
+    assert "2.20291, 1.5708, 1.28499, ..." in out
+
+
+def test_a_problem_has_its_own_dimension(capsys):
+    quick = ["-g", "5", "--no-progress", "--json", "-"]
+    for more in ([], ["--lower=-2", "--upper", "2"]):
+        out = call(capsys, "run", "lennard_jones", *quick, *more)[1]
+        assert len(json.loads(out)["best"]["solution"]) == 39
 
 
 def test_interrupted_on_the_command_line():
