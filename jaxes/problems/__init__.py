@@ -4,6 +4,7 @@ problem = jaxes.problems.ackley(dimension=20)
 jaxes.minimize(problem)
 """
 
+from jaxes.problems import constrained
 from jaxes.problems.classic import ackley, griewank, rastrigin, rosenbrock, schwefel, sphere
 from jaxes.problems.problem import Constrained, MultiObjective, Problem
 
@@ -16,6 +17,7 @@ __all__ = [
     "MultiObjective",
     "Problem",
     "ackley",
+    "constrained",
     "griewank",
     "rastrigin",
     "rosenbrock",
