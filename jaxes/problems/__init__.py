@@ -4,6 +4,7 @@ problem = jaxes.problems.ackley(dimension=20)
 jaxes.minimize(problem)
 """
 
+from jaxes.problems import constrained
 from jaxes.problems.binary import Bits, binary
 from jaxes.problems.classic import (
     ackley,
@@ -62,11 +63,13 @@ __all__ = [
     "MultiObjective",
     "Problem",
     "ackley",
+    "bbob",
     "beale",
     "binary",
     "booth",
     "branin",
     "bukin6",
+    "constrained",
     "drop_wave",
     "easom",
     "goldstein_price",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.pytree import pytree, static
-from jaxes.space import Space
+from jaxes.space import Box, Space
 
 
 @pytree
@@ -122,11 +122,47 @@ class Constrained:
         return self.function(solution)
 
     def violation(self, solution: Any, tolerance: ArrayLike = 0.0) -> jax.Array:
-        """() by how much constraints are broken: the sum of |equality| and max(inequality, 0), each less `tolerance`."""
+        """() by how much constraints are broken: the sum of |equality| above `tolerance` and of inequality above 0.
+
+        0 where a solution is feasible; an equality counts as met within `tolerance`, 1e-4 in most of the literature.
+        """
         value = self.function(solution)
         parts = [jnp.zeros((1,), value.dtype)]
         if self.equality is not None:
-            parts.append(jnp.abs(self.equality(solution)))
+            parts.append(jnp.abs(self.equality(solution)) - jnp.asarray(tolerance, value.dtype))
         if self.inequality is not None:
             parts.append(self.inequality(solution))
-        return jnp.sum(jnp.maximum(jnp.concatenate(parts) - jnp.asarray(tolerance, value.dtype), 0))
+        return jnp.sum(jnp.maximum(jnp.concatenate(parts), 0))
+
+
+Formula = Callable[[jax.Array], tuple[Any, Sequence[Any], Sequence[Any]]]
+"""One solution (d,) -> its objective f, the h that must be 0, and the g that must be at most 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """f, h or g of a formula. Equal for equal formulas, so that a problem made twice is one program."""
+
+    formula: Formula
+    part: int
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.asarray(self.formula(x)[self.part])
+
+
+def from_formula(formula: Formula, lower: Any, upper: Any, optimum: Any = None, value: float | None = None) -> Constrained:
+    """The problem of a formula in a box; its name is the formula's without the underscore."""
+    space = Box(lower, upper)
+    x = jax.ShapeDtypeStruct((space.dimension,), space.dtype)
+    _, h, g = jax.eval_shape(formula, x)
+    if optimum is not None:  # a bound that float32 rounded inwards takes an optimum on it along
+        optimum = np.clip(np.asarray(optimum, space.dtype), space.lower, space.upper)
+    return Constrained(
+        function=_Part(formula, 0),
+        space=space,
+        equality=_Part(formula, 1) if h else None,
+        inequality=_Part(formula, 2) if g else None,
+        optimum=optimum,
+        optimal_value=None if value is None else np.asarray(value, space.dtype),
+        name=formula.__name__.lstrip("_"),
+    )
