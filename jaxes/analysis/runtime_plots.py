@@ -29,7 +29,7 @@ def plot_ecdf(
     """The share of problems and targets that are reached within a budget: a panel for each group and one for all.
 
     The ECDF of runtimes with simulated restarts. A cross marks the median evaluations of the runs that missed the last
-    target; to its right, dashed, most of what is shown comes from simulated restarts.
+    target; to its right, dashed, what is gained comes mostly from simulated restarts.
 
     Args:
         runtimes: of one or several strategies on the same problems.
