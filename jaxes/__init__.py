@@ -7,6 +7,7 @@ from jaxes.minimize import Report, minimize
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.problems import Problem
 from jaxes.result import History, Result
+from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies import ES
@@ -36,5 +37,6 @@ __all__ = [
     "minimize",
     "problems",
     "run",
+    "score",
     "sweep",
 ]

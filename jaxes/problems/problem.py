@@ -64,10 +64,9 @@ class Problem:
         return dataclasses.replace(self, offset=rest, optimal_value=jnp.zeros_like(rest))
 
     def _value(self, solution: Any) -> jax.Array:
-        if np.ndim(self.optimal_value if self.optimal_value is not None else 0):
-            raise ValueError(
-                f"this is a batch of problems {self.name!r}, of shape {np.shape(self.optimal_value)}: call it under jax.vmap."
-            )
+        batch = () if self.optimal_value is None else np.shape(self.optimal_value)
+        if batch:
+            raise ValueError(f"this is a batch of problems {self.name!r}, of shape {batch}: call it under jax.vmap.")
         jax.eval_shape(self.space.encode, solution)  # refuses another shape
         return self.function(solution) if self.parameters is None else self.function(solution, self.parameters)
 
