@@ -1,10 +1,11 @@
-"""The command line: `jaxes run`, `jaxes sweep`, `jaxes problems`."""
+"""The command line: `jaxes run`, `jaxes sweep`, `jaxes score`, `jaxes problems`."""
 
 from __future__ import annotations
 
 import argparse
 import ast
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import json
@@ -16,12 +17,14 @@ import jax
 import numpy as np
 
 from jaxes import __version__, problems
+from jaxes.analysis import Runtimes, compare, ert_table, group_table, plot_ecdf
 from jaxes.analysis.table import Table, plain
 from jaxes.bounds import Clip, Reflect, Resample, Wrap
 from jaxes.minimize import minimize
 from jaxes.operators.step_size import OneFifth, SelfAdaptation
 from jaxes.problems.problem import Problem
 from jaxes.result import Result
+from jaxes.score import score
 from jaxes.space import Box
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies import ALL
@@ -42,6 +45,10 @@ examples:
       Your own objective: a jax.numpy function of one solution, here of shape (8,), in mymodule.py.
   jaxes sweep ackley --over sigma=0.05,0.1,0.2 --over mu=5,20 --repeats 50 --plot heat.png
       A grid of hyperparameters, a row per combination.
+  jaxes score es es:mu=5,lam=35,sigma=one-fifth -d 5 --plot ecdf.png --json scores.json
+      Two strategies on the 24 functions of the BBOB suite: targets reached, expected runtimes, who is faster.
+  jaxes score mymodule:make scores.json -d 5
+      Your own strategy, a function of a space, beside those scored earlier.
 
 exit codes:
   0 done (with --target: all runs reached it)    1 --target was not reached by all runs
@@ -92,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     grid.add_argument("--repeats", type=int, default=10, help="runs per combination (default: %(default)s)")
     grid.add_argument("--chunk", type=int, help="at most this many runs at once, to save memory")
+
+    suite = commands.add_parser("score", help="score strategies on the BBOB suite", epilog=EPILOG, **_RAW)
+    suite.set_defaults(call=_score)
+    _add_score(suite)
 
     listing = commands.add_parser("problems", help="list the built-in problems")
     listing.set_defaults(call=_problems)
@@ -155,10 +166,30 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     add("--no-progress", dest="progress", action="store_false", help="no progress bar on standard error")
 
 
-def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
-    """Objective, strategy and stop conditions that the options describe."""
-    if options.x64:
-        jax.config.update("jax_enable_x64", True)
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "strategies",
+        nargs="+",
+        metavar="STRATEGY",
+        help=f"{' or '.join(STRATEGIES)}, with settings as in es:mu=5,lam=35; module:function or file.py:function, a function "
+        "of a space that returns a strategy; or a FILE.json that --json wrote",
+    )
+    add("-d", "--dimension", type=int, default=5, help="of the functions (default: %(default)s)")
+    add("--functions", default="1-24", metavar="LIST", help="as in 1,3,8-12 (default: %(default)s)")
+    add("--instances", default="1-15", metavar="LIST", help="of each function (default: %(default)s)")
+    add("--repeats", type=int, default=1, help="runs of each instance (default: %(default)s)")
+    add("--budget", type=int, default=10_000, metavar="N", help="evaluations of a run / dimension (default: %(default)s)")
+    add("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
+    add("--float32", action="store_true", help="compute in single precision, which misses some of the last targets")
+    add("--plot", metavar="FILE", help="save the ECDFs of runtimes, by group of functions (.png, .pdf, .svg)")
+    add("--json", metavar="FILE", help="write all runtimes; - for standard output, and nothing else there")
+    add("--csv", metavar="FILE", help="write the expected runtimes; - for standard output, and nothing else there")
+    add("--no-progress", dest="progress", action="store_false", help="no progress bar on standard error")
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Refuses files that could not be written, before anything runs."""
     for path in (options.plot, options.json, options.csv):
         folder = os.path.dirname(os.path.abspath(path)) if path not in (None, "-") else "."
         if not os.path.isdir(folder):
@@ -169,6 +200,13 @@ def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
         raise ValueError("only one of --json and --csv can be standard output.")
     if options.plot:
         _check_plot(options.plot)
+
+
+def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
+    """Objective, strategy and stop conditions that the options describe."""
+    if options.x64:
+        jax.config.update("jax_enable_x64", True)
+    _check_output(options)
     objective, space = _objective(options)
     sigma = options.sigma
     if options.rule is not None:
@@ -313,6 +351,100 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"\nbest median fitness: {shown}; {best!r}")
         _say_written(options)
     return _exit_code(options, result.runs)
+
+
+def _score(options: argparse.Namespace) -> int:
+    if not options.float32:
+        jax.config.update("jax_enable_x64", True)
+    _check_output(options)
+    functions, instances = _numbers("functions", options.functions), _numbers("instances", options.instances)
+    found: list[Runtimes] = []
+    makers = {}
+    for text in options.strategies:
+        if text.endswith(".json"):
+            found += _read_runtimes(text)
+        elif text in makers:
+            raise ValueError(f"{text} is named twice.")
+        else:
+            makers[text] = _maker(text)
+            makers[text](Box(-5.0, 5.0, shape=(2,)))  # refuses settings that do not fit, before anything runs
+    names = [*(one.strategy for one in found), *makers]
+    if len(set(names)) < len(names):
+        raise ValueError(f"strategies must have different names, got {', '.join(names)}.")
+    code = 0
+    for text, make in makers.items():
+        runtimes = score(
+            make,
+            dimension=options.dimension,
+            functions=functions,
+            instances=instances,
+            repeats=options.repeats,
+            budget=options.budget,
+            key=options.seed,
+            name=text,
+            progress=_progress(options),
+        )
+        if len(runtimes.problems) < len(functions):  # interrupted
+            code = 130
+            found = found or [runtimes]
+            break
+        found.append(runtimes)
+    erts = ert_table(found)
+    if options.plot:
+        plot_ecdf(found, options.plot)
+    if options.json:
+        _put(options.json, "[" + ",\n".join(one.to_json() for one in found) + "]")
+    if options.csv:
+        _put(options.csv, erts.to_csv().rstrip("\n"))
+    if "-" not in (options.json, options.csv):
+        print(erts)
+        print(f"\n{group_table(found)}")
+        if len(found) > 1 and len({one.runs for one in found}) == 1:
+            print(f"\n{compare(found)}")
+        _say_written(options)
+    return code
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    """1,3,8-10 as [1, 3, 8, 9, 10]."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        try:
+            numbers += range(int(first), int(last if dash else first) + 1)
+        except ValueError:
+            raise ValueError(f"--{name} must be numbers and ranges such as 1,3,8-12, got {text!r}.") from None
+    return numbers
+
+
+def _maker(text: str) -> Any:
+    """The function of a space that `STRATEGY` names."""
+    name, _, settings = text.partition(":")
+    if name not in STRATEGIES:
+        if ":" not in text:
+            raise ValueError(f"{text!r} is no strategy ({', '.join(STRATEGIES)}); your own is module:function.")
+        where, _, function = text.rpartition(":")
+        make = getattr(_module(where), function, None)
+        if not callable(make):
+            raise ValueError(f"{where} has no function {function!r}.")
+        return make
+    given: dict[str, Any] = {}
+    for item in settings.split(",") if settings else ():
+        key, equals, value = item.partition("=")
+        if not equals or key in given:
+            raise ValueError(f"settings must be {name}:NAME=VALUE,NAME=VALUE, each once, got {text!r}.")
+        given[key] = RULES[value]() if value in RULES else _value(value)
+    return functools.partial(STRATEGIES[name], **given)
+
+
+def _read_runtimes(path: str) -> list[Runtimes]:
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        data = json.loads(text)
+        return [Runtimes.from_json(json.dumps(one)) for one in (data if isinstance(data, list) else [data])]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _problems(options: argparse.Namespace) -> int:

@@ -78,7 +78,9 @@ def score(
         raise TypeError(f"score(strategy=...) must return a strategy for a space, got {made!r}.")
     key = as_key("score", key)
     gaps = np.asarray(targets, float)
-    stop = Stop(target=float(gaps.min(initial=np.inf)), evaluations=budget)
+    if gaps.ndim != 1 or not gaps.size or not (np.isfinite(gaps) & (gaps > 0)).all() or (np.diff(gaps) >= 0).any():
+        raise ValueError(f"score(targets=...) must be positive numbers, each below the one before it, got {targets!r}.")
+    stop = Stop(target=float(gaps[-1]), evaluations=budget)
     generations = budget // made.population_size
     each, again = np.repeat(instances, repeats), np.tile(np.arange(repeats), len(instances))
 

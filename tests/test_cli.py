@@ -203,3 +203,65 @@ def test_interrupted_on_the_command_line():
     assert process.returncode == 130
     assert "best fitness" in out
     assert "interrupted" in err
+
+
+SUITE = ["-d", "2", "--functions", "1,21-22", "--instances", "1-2", "--budget", "100", "--float32", "--no-progress"]
+
+
+def test_scoring_strategies(capsys, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("import jaxes\n\ndef make(space):\n    return jaxes.ES(space, mu=1, lam=10, sigma=0.1)\n")
+    files = [str(tmp_path / name) for name in ("s.json", "s.csv", "s.png")]
+    names = ["es:mu=5,lam=20,sigma=self-adaptation,recombination=weighted", f"{own}:make"]
+    output = ["--json", files[0], "--csv", files[1], "--plot", files[2]]
+    code, out, err = call(capsys, "score", *names, *SUITE, *output)
+    assert (code, err) == (0, "")
+    assert "f22 Gallagher 21 peaks" in out
+    assert "weak structure" in out
+    assert "p (Holm)" in out
+    expected = jaxes.score(
+        lambda space: jaxes.ES(space, mu=5, lam=20, sigma=jaxes.SelfAdaptation(), recombination="weighted"),
+        dimension=2,
+        functions=[1, 21, 22],
+        instances=[1, 2],
+        budget=100,
+    )
+    written = [jaxes.analysis.Runtimes.from_json(json.dumps(one)) for one in json.loads(Path(files[0]).read_text())]
+    assert [one.strategy for one in written] == names
+    np.testing.assert_array_equal(written[0].hits, expected.hits)
+    assert len(list(csv.DictReader(io.StringIO(Path(files[1]).read_text())))) == 6
+    assert Path(files[2]).stat().st_size > 10_000
+    # What was scored is read again, and stands beside others.
+    code, again, err = call(capsys, "score", files[0])
+    assert (code, err) == (0, "")
+    assert out.startswith(again.rstrip())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "'nothing' is no strategy (es); your own is module:function"),
+        (["es:mu"], "settings must be es:NAME=VALUE"),
+        (["es:mu=30,lam=20"], "lam"),
+        (["es:my=30"], "my"),
+        (["es", "es"], "es is named twice"),
+        (["es", "--functions", "1-x"], "--functions must be numbers and ranges such as 1,3,8-12, got '1-x'"),
+        (["es", "--functions", "30"], "must be from 1 to 24"),
+        (["es", "--plot", "a.nothing"], "--plot must end in one of"),
+        (["missing.json"], "missing.json"),
+        (["builtins:repr"], "must return a strategy for a space"),
+    ],
+)
+def test_scoring_refuses(capsys, arguments, message):
+    code, out, err = call(capsys, "score", *arguments, "--float32", "--no-progress")
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_scoring_refuses_a_broken_file(capsys, tmp_path):
+    for name, text in {"cut.json": '[{"format": "jaxes', "other.json": '{"a": 1}'}.items():
+        (tmp_path / name).write_text(text)
+        code, _, err = call(capsys, "score", str(tmp_path / name), "--float32")
+        assert code == 2
+        assert name in err
+        assert "Runtimes.from_json" in err or "Unterminated" in err
