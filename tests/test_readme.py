@@ -20,6 +20,7 @@ def test_python_blocks(tmp_path, monkeypatch):
             exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "convergence.png").stat().st_size > 10_000
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
+    assert (tmp_path / "ecdf.png").stat().st_size > 10_000
     assert abs(names["result"].best().solution - jax.numpy.arange(4.0)).max() < 1e-2
 
 
