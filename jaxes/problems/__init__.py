@@ -4,6 +4,7 @@ problem = jaxes.problems.ackley(dimension=20)
 jaxes.minimize(problem)
 """
 
+from jaxes.problems import multi_objective
 from jaxes.problems.classic import ackley, griewank, rastrigin, rosenbrock, schwefel, sphere
 from jaxes.problems.problem import Constrained, MultiObjective, Problem
 
@@ -17,6 +18,7 @@ __all__ = [
     "Problem",
     "ackley",
     "griewank",
+    "multi_objective",
     "rastrigin",
     "rosenbrock",
     "schwefel",
