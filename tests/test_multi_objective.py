@@ -152,7 +152,7 @@ def test_nothing_dominates_a_front(name, objectives):
     assert front.shape == (600, objectives or (3 if "dtlz" in name else 2))
     np.testing.assert_allclose(values, front, rtol=1e-12, atol=1e-12)
     for others in (front, near, anywhere):
-        assert not dominated(others, front, margin=1e-9 if name == "kursawe" else 1e-13).any()
+        assert not dominated(others, front, margin=1e-6 if name == "kursawe" else 1e-13).any()
     if name != "kursawe":
         np.testing.assert_allclose(on_front(name, front), 0, atol=1e-12)
 
@@ -238,7 +238,7 @@ def test_kursawes_front_is_exact(dimension, x64):
     problem = multi_objective.kursawe(dimension)
     sample = jax.jit(lambda key: (problem.optima(key, 2000), problem.front(key, 2000)))
     x, front = map(np.asarray, sample(jax.random.key(3)))
-    for at in x[30::150]:
+    for at in x[30::100]:
         f1, f2 = kursawe(at)
         free = np.flatnonzero(at)
 
@@ -254,7 +254,7 @@ def test_kursawes_front_is_exact(dimension, x64):
             constraints={"type": "ineq", "fun": lambda part, whole=whole, f1=f1: f1 - whole(part)[0]},
             options={"ftol": 1e-13},
         )
-        assert better.fun > f2 - 1e-7
+        assert better.fun > f2 - 1e-6
     coordinates = np.linspace(-5, 5, 2001 if dimension == 2 else 101)
     grid = np.stack(np.meshgrid(*dimension * [coordinates], indexing="ij")).reshape(dimension, -1)
     f = np.stack(kursawe_of_columns(grid), axis=1)
