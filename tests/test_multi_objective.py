@@ -1,7 +1,9 @@
 """The multi-objective problems against peers' values and fronts (data/multi_objective.npz), closed forms and brute force.
 
 The peers agree with the papers, and with each other, in all values, ZDT5 in pymoo with normalize=False: by default pymoo
-scales its objectives to [0, 1], which the paper does not. Of fronts they are less careful, as said at each test.
+scales its objectives to [0, 1], which the paper does not. (inspyred's Kursawe had another f2, sin(x)**3, up to 1.0.1.)
+Of fronts they are less careful, as said at each test; inspyred's `global_optimum` of DTLZ1 is none, as g is 125 there, and
+that of DTLZ7 draws dominated solutions too.
 """
 
 import functools
@@ -215,9 +217,9 @@ def test_fronts_of_one_curve_are_even():
 )
 def test_fronts_of_surfaces_are_uniform(name, objectives):
     """Every objective by itself; false alarms: 1e-3 for all of them together."""
-    front = sampled(name, objectives)[0]
+    front = np.asarray(jax.jit(make(name, objectives).front, static_argnums=1)(jax.random.key(KEY), 20_000))
     m = front.shape[1]
-    for f in front.T[: m - 1] if name == "dtlz7" else front.T:
+    for f in front.T.astype(float)[: m - 1 if name == "dtlz7" else m]:
         if name == "dtlz1":
             share = scipy.stats.beta(1, m - 1).cdf(2 * f)
         elif name == "dtlz7":  # the intervals as in the literature
@@ -236,9 +238,9 @@ def kursawe(x):
 def test_kursawes_front_is_exact(dimension, x64):
     """A local search along each f1 finds nothing better, nor does a grid, and the curves begin where they have to."""
     problem = multi_objective.kursawe(dimension)
-    sample = jax.jit(lambda key: (problem.optima(key, 2000), problem.front(key, 2000)))
+    sample = jax.jit(lambda key: (problem.optima(key, 20_000), problem.front(key, 20_000)))
     x, front = map(np.asarray, sample(jax.random.key(3)))
-    for at in x[30::100]:
+    for at in x[300::1000]:
         f1, f2 = kursawe(at)
         free = np.flatnonzero(at)
 
@@ -255,18 +257,19 @@ def test_kursawes_front_is_exact(dimension, x64):
             options={"ftol": 1e-13},
         )
         assert better.fun > f2 - 1e-6
-    coordinates = np.linspace(-5, 5, 2001 if dimension == 2 else 101)
+    coordinates = np.concatenate([np.linspace(-5, 5, 41), np.linspace(-1.25, -0.4, 1000 if dimension == 2 else 100)])
     grid = np.stack(np.meshgrid(*dimension * [coordinates], indexing="ij")).reshape(dimension, -1)
-    f = np.stack(kursawe_of_columns(grid), axis=1)
-    order = np.searchsorted(front[:, 0], f[:, 0], side="right") - 1  # the best of the front that is not worse in f1
-    assert (f[order >= 0, 1] > front[order[order >= 0], 1] - 2e-2).all()
+    f1, f2 = kursawe_of_columns(grid)
+    order = np.argsort(f1)
+    best = np.append(np.inf, np.minimum.accumulate(f2[order]))  # that has a lower f1 than a point of the front
+    assert (best[np.searchsorted(f1[order], front[:, 0] - 1e-6)] > front[:, 1] - 1e-6).all()
     # the best f2 of i coordinates that are not 0 is i times that of one, where the next curve begins
     one = scipy.optimize.minimize_scalar(lambda r: kursawe(np.array([r, 0.0]))[1], bounds=(-1.3, -1.0), method="bounded").fun
     sizes = (np.abs(x) > 0).sum(axis=1)
     for size in range(1, dimension + 1):
         f2 = front[sizes == size, 1]
-        assert (size - 1) * one - 0.02 < f2.max() <= (size - 1) * one
-        assert size * one <= f2.min() + 1e-9 < size * one + 1e-3
+        assert (size - 1) * one - 2e-3 < f2.max() <= (size - 1) * one
+        assert size * one <= f2.min() + 1e-9 < size * one + 1e-4
 
 
 def kursawe_of_columns(x):
@@ -312,8 +315,8 @@ def test_float32_resolves_the_way_to_the_front():
     np.testing.assert_allclose(jax.jit(multi_objective.dtlz1())(x).sum() * 2 - 1, g, rtol=1e-4)
     x[:2] = 1, 0
     assert jax.jit(multi_objective.dtlz3(dimension=7))(x).tolist()[:2] == [0, 0]  # not -4e-8
-    periods = np.array([0, *[4.5] * 9], np.float32)
-    assert jax.jit(multi_objective.zdt4())(periods)[1] == 1 + 9 * 4.5**2
+    near = np.array([0, *[1e-3] * 9], np.float32)
+    np.testing.assert_allclose(jax.jit(multi_objective.zdt4())(near)[1] - 1, 9 * (1 + 80 * np.pi**2) * 1e-6, rtol=1e-4)
 
 
 def test_zdt5_rounds_to_bits():
@@ -341,11 +344,17 @@ def test_two_problems_of_the_same_settings_are_one_program():
     assert len(traces) == 1
 
 
-def test_keys_may_be_seeds():
+def test_keys_may_be_seeds_or_a_batch():
     problem = multi_objective.zdt1()
-    a, b, c = jax.jit(lambda key: [problem.front(k, 5) for k in (3, key, 4)])(jax.random.key(3))
-    np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(a, c)
+
+    @jax.jit
+    def fronts(keys):
+        return problem.front(3, 5), problem.front(keys[0], 5), jax.vmap(lambda key: problem.front(key, 5))(keys)
+
+    of_seed, alone, batch = fronts(jnp.stack([jax.random.key(3), jax.random.key(4)]))
+    np.testing.assert_array_equal(of_seed, alone)
+    np.testing.assert_array_equal(batch[0], alone)
+    assert not np.array_equal(batch[1], alone)
 
 
 def test_exported():

@@ -204,10 +204,10 @@ def _kursawe_front(dimension: int) -> tuple[np.ndarray, np.ndarray]:
     ends = np.array([r for r in itertools.product((0.0, lower, upper), repeat=dimension) if any(r) and r[0] <= r[-1]])
     levels = np.linspace(-10.0 * (dimension - 1), _kursawe_values(np.full((1, dimension), upper))[0, 0], 1500)
     step = levels[1] - levels[0]
-    for _ in range(3):  # the first may find saddle points, from which the next are saved by their neighbours
+    for _ in range(3):  # closer and closer to where curves begin
         front = _not_dominated(np.concatenate([ends, _minimise_f2(front, levels, lower, upper)]))
         f1 = _kursawe_values(front)[:, 0]
-        begins = np.flatnonzero(_breaks(front)) + 1  # ever finer where a curve begins
+        begins = np.flatnonzero(_breaks(front)) + 1
         finer = [np.linspace(max(f1[at - 1], f1[at] - step), f1[at], 50) for at in begins]
         levels, step = np.union1d(levels, finer), step / 49
 
@@ -319,8 +319,7 @@ def zdt3(dimension: int = 30) -> MultiObjective:
 
 def _zdt4(x: jax.Array) -> jax.Array:
     rest = x[1:]
-    to_period = rest - jnp.round(2 * rest) / 2  # exact, and sin(2 pi x)^2 is the same
-    g = 1 + jnp.sum(rest * rest + 20 * jnp.square(jnp.sin(2 * math.pi * to_period)))
+    g = 1 + jnp.sum(rest * rest + 20 * jnp.square(jnp.sin(2 * math.pi * rest)))
     return jnp.stack([x[0], g * (1 - jnp.sqrt(x[0] / g))])
 
 
