@@ -4,7 +4,7 @@ problem = jaxes.problems.ackley(dimension=20)
 jaxes.minimize(problem)
 """
 
-from jaxes.problems import constrained
+from jaxes.problems import constrained, multi_objective
 from jaxes.problems.binary import Bits, binary
 from jaxes.problems.classic import (
     ackley,
@@ -78,6 +78,7 @@ __all__ = [
     "lennard_jones",
     "levy",
     "michalewicz",
+    "multi_objective",
     "rastrigin",
     "rosenbrock",
     "schwefel",

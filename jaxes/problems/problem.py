@@ -79,7 +79,7 @@ class MultiObjective:
         function: one solution -> (objectives,).
         space: where solutions lie.
         objectives: how many.
-        front: (key, count) -> (count, objectives), points drawn from the Pareto front.
+        front: (key, count) -> (count, objectives), points drawn from the Pareto front, or None if it is not known.
         optima: (key, count) -> `count` solutions (leading axis) that are Pareto optimal, or None if none are known.
         name: as tables and plots show it.
     """
@@ -87,7 +87,7 @@ class MultiObjective:
     function: Callable[[Any], jax.Array] = static()
     space: Space
     objectives: int = static()
-    front: Callable[[jax.Array, int], jax.Array] = static()
+    front: Callable[[jax.Array, int], jax.Array] | None = static(default=None)
     optima: Callable[[jax.Array, int], Any] | None = static(default=None)
     name: str = static(default="problem")
 
