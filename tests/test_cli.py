@@ -232,7 +232,7 @@ def test_scoring_strategies(capsys, tmp_path):
     assert len(list(csv.DictReader(io.StringIO(Path(files[1]).read_text())))) == 6
     assert Path(files[2]).stat().st_size > 10_000
     # What was scored is read again, and stands beside others.
-    code, again, err = call(capsys, "score", files[0])
+    code, again, err = call(capsys, "score", files[0], "--float32")
     assert (code, err) == (0, "")
     assert out.startswith(again.rstrip())
 

@@ -109,7 +109,7 @@ def test_the_slope_is_zero_at_the_optimum(name, x64):
     np.testing.assert_allclose(slope, 0, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", PLANE | {"michalewicz", "styblinski_tang", "levy"})
+@pytest.mark.parametrize("name", sorted(PLANE | {"michalewicz", "styblinski_tang", "levy"}))
 def test_no_local_search_from_anywhere_finds_better(name, x64):
     """Of a grid over the box, Nelder & Mead from the 10 best points that are best among their neighbours."""
     problem = problems.ALL[name](2)
