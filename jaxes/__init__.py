@@ -1,7 +1,7 @@
 """jaxes: GPU-batched evolution strategies on JAX."""
 
 from jaxes import analysis, problems
-from jaxes.bounds import Clip, Reflect, Resample, Wrap
+from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.loop import run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
@@ -10,12 +10,13 @@ from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import ES
+from jaxes.strategies import CMAES, ES
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CMAES",
     "ES",
     "Box",
     "Clip",
@@ -28,6 +29,7 @@ __all__ = [
     "Result",
     "Schedule",
     "SelfAdaptation",
+    "Smooth",
     "Stop",
     "StopReason",
     "SweepResult",

@@ -4,7 +4,10 @@ A handler is a small value that every strategy takes as `bounds=`. All arrays of
 noise comes in as uniform numbers, so that a handler may choose which distribution to make of them.
 """
 
+from __future__ import annotations
+
 import abc
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +16,8 @@ from jax import lax
 from jaxes.pytree import pytree
 
 SQRT2 = 2**0.5
+ATTEMPTS = 16
+"""Draws of a correlated candidate before `Resample` clips it."""
 
 
 def normal(u: jax.Array) -> jax.Array:
@@ -43,6 +48,18 @@ class Bounds(abc.ABC):
         """The probability with which a coordinate of a finished sample was mutated, if each attempt mutates at `rate`."""
         return rate
 
+    @abc.abstractmethod
+    def repair(self, x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """The points of the box that any points (n, d) stand for; bounds (1, d)."""
+
+    def population(self, draw: Callable[[jax.Array], jax.Array], lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """Points (n, d) of the box from those that `draw(attempt)` draws anywhere, whose coordinates may be correlated."""
+        return self.repair(draw(jnp.int32(0)), lower, upper)
+
+    def origin(self, x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """Points that `repair` maps to points of the box: what a strategy that samples in the open learns from."""
+        return x
+
 
 @pytree
 class Resample(Bounds):
@@ -64,6 +81,25 @@ class Resample(Bounds):
         inside = (above - below) / 2
         return rate * inside / (1 - rate * (1 - inside))
 
+    def repair(self, x, lower, upper):
+        return jnp.clip(x, lower, upper)
+
+    def population(self, draw, lower, upper):
+        # Correlated coordinates are drawn again as a whole, up to `ATTEMPTS` times; then what is still outside is clipped.
+        def outside(x):
+            return jnp.any((x < lower) | (x > upper), axis=1, keepdims=True)
+
+        def again(carry):
+            attempt, x = carry
+            return attempt + 1, jnp.where(outside(x), draw(attempt), x)
+
+        def go_on(carry):
+            attempt, x = carry
+            return (attempt < ATTEMPTS) & outside(x).any()
+
+        _, x = lax.while_loop(go_on, again, (jnp.int32(1), draw(jnp.int32(0))))
+        return self.repair(x, lower, upper)
+
 
 def _inside(mean, sigma, lower, upper):
     """erf of both sides' distances: a sample is inside with probability (above - below) / 2."""
@@ -78,13 +114,19 @@ class Clip(Bounds):
     def gaussian(self, u, mean, sigma, lower, upper):
         return jnp.clip(mean + sigma * normal(u), lower, upper)
 
+    def repair(self, x, lower, upper):
+        return jnp.clip(x, lower, upper)
+
 
 @pytree
 class Reflect(Bounds):
     """Mirror what left the box at the side it crossed, as often as it takes."""
 
     def gaussian(self, u, mean, sigma, lower, upper):
-        x = _finite(mean + sigma * normal(u))
+        return self.repair(mean + sigma * normal(u), lower, upper)
+
+    def repair(self, x, lower, upper):
+        x = _finite(x)
         width = upper - lower
         phase = jnp.mod(x - lower, 2 * width)
         between = lower + jnp.minimum(phase, 2 * width - phase)
@@ -104,12 +146,59 @@ class Wrap(Bounds):
     def gaussian(self, u, mean, sigma, lower, upper):
         return _wrapped(mean + sigma * normal(u), lower, upper)
 
+    def repair(self, x, lower, upper):
+        return _wrapped(x, lower, upper)
+
     def mean(self, points, weights, lower, upper):
         # Around the first point, the shortest way: 359 and 1 degrees meet at 0, not at 180.
         width = upper - lower
         away = points - points[:1]
         short = jnp.where(_has_room(width), jnp.mod(away + width / 2, width) - width / 2, away)
         return _wrapped(points[:1] + jnp.matmul(weights, short, precision="highest"), lower, upper)
+
+
+MARGIN = 0.05
+"""Share of the box's width, on each side, over which `Smooth` bends."""
+
+
+@pytree
+class Smooth(Bounds):
+    """Bend the space near the bounds, so that nothing is ever outside and the objective stays smooth there.
+
+    The box is the image of a larger one, by a map that is the identity but for a margin of 5 % of the width at each side, where
+    it is a parabola whose vertex lies on the bound; beyond, the larger box is reflected. A strategy learns in the larger box,
+    where an optimum on a bound is an ordinary minimum. Default of strategies with correlated coordinates.
+
+    Source: the transformation of N. Hansen's pycma (BoundTransform); margins there depend on the bound, not on the width.
+    """
+
+    def gaussian(self, u, mean, sigma, lower, upper):
+        return self.repair(self.origin(mean, lower, upper) + sigma * normal(u), lower, upper)
+
+    def repair(self, x, lower, upper):
+        x, margin = _finite(x), _margin(lower, upper)
+        below, above = lower - margin, upper + margin
+        period = 2 * (above - below)
+        phase = jnp.mod(x - below, period)
+        folded = below + jnp.minimum(phase, period - phase)
+        one_sided = jnp.where(jnp.isfinite(lower), below + jnp.abs(x - below), above - jnp.abs(above - x))
+        x = jnp.where(_has_room(period), folded, jnp.where(jnp.isfinite(lower) | jnp.isfinite(upper), one_sided, x))
+        bent_up = lower + (x - below) * ((x - below) / (4 * margin))  # the square of a huge box would overflow
+        bent_down = upper - (above - x) * ((above - x) / (4 * margin))
+        x = jnp.where(x < lower + margin, bent_up, jnp.where(x > upper - margin, bent_down, x))
+        return jnp.clip(x, lower, upper)
+
+    def origin(self, x, lower, upper):
+        margin = _margin(lower, upper)
+        bent_up = lower - margin + 2 * jnp.sqrt(margin) * jnp.sqrt(jnp.maximum(x - lower, 0))
+        bent_down = upper + margin - 2 * jnp.sqrt(margin) * jnp.sqrt(jnp.maximum(upper - x, 0))
+        return jnp.where(x < lower + margin, bent_up, jnp.where(x > upper - margin, bent_down, x))
+
+
+def _margin(lower, upper):
+    width = upper - lower
+    side = jnp.where(jnp.isfinite(lower), jnp.abs(lower), jnp.where(jnp.isfinite(upper), jnp.abs(upper), 0))
+    return MARGIN * jnp.where(_has_room(width), width, 1 + side)
 
 
 def _wrapped(x, lower, upper):

@@ -19,7 +19,7 @@ import numpy as np
 from jaxes import __version__, problems
 from jaxes.analysis import Runtimes, compare, ert_table, group_table, plot_ecdf
 from jaxes.analysis.table import Table, plain
-from jaxes.bounds import Clip, Reflect, Resample, Wrap
+from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.minimize import minimize
 from jaxes.operators.step_size import OneFifth, SelfAdaptation
 from jaxes.problems.problem import Problem
@@ -31,7 +31,7 @@ from jaxes.strategies import ALL
 from jaxes.strategies.es import RECOMBINATIONS
 from jaxes.sweep import sweep
 
-BOUNDS = {"resample": Resample(), "clip": Clip(), "reflect": Reflect(), "wrap": Wrap()}
+BOUNDS = {"smooth": Smooth(), "resample": Resample(), "clip": Clip(), "reflect": Reflect(), "wrap": Wrap()}
 RULES = {"one-fifth": OneFifth, "self-adaptation": SelfAdaptation}
 STRATEGIES = {strategy.__name__.lower(): strategy for strategy in ALL}
 
@@ -142,7 +142,7 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     add("--recombination", choices=RECOMBINATIONS, help=f"(default: {defaults['recombination']})")
     add("--rho", type=int, help="parents recombined per child (default: mu)")
     add("--mutation-rate", type=float, help="probability that a coordinate is mutated (default: 1)")
-    add("--bounds", choices=BOUNDS, default="resample", help="what happens outside the box (default: %(default)s)")
+    add("--bounds", choices=BOUNDS, help="what happens outside the box (default: the strategy's)")
 
     group = parser.add_argument_group("running")
     add = group.add_argument
@@ -219,9 +219,15 @@ def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
         "recombination": options.recombination,
         "rho": options.rho,
         "mutation_rate": options.mutation_rate,
+        "bounds": BOUNDS.get(options.bounds),
     }
     given = {name: value for name, value in given.items() if value is not None}
-    strategy = STRATEGIES[options.strategy](space, bounds=BOUNDS[options.bounds], **given)
+    kind = STRATEGIES[options.strategy]
+    unknown = given.keys() - {field.name for field in dataclasses.fields(kind)}
+    if unknown:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
+        raise ValueError(f"{names} is no setting of {kind.__name__}.")
+    strategy = kind(space, **given)
     return objective, strategy, Stop(options.target, options.stagnation, evaluations=options.evaluations)
 
 

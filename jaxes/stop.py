@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 from typing import Any
 
 import jax
@@ -13,40 +12,8 @@ from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
 from jaxes.objective import Objective
-from jaxes.pytree import assign, pytree
-from jaxes.strategy import State, Strategy
-
-
-class StopReason(enum.IntEnum):
-    """Why a run ended; `.message` says it in words. Several at once: the first of this list."""
-
-    RUNNING = 0
-    TARGET = 1
-    STAGNATION = 2
-    SPREAD = 3
-    DIVERSITY = 4
-    STEP_SIZE = 5
-    EVALUATIONS = 6
-    GENERATIONS = 7
-    INTERRUPTED = 8
-
-    @property
-    def message(self) -> str:
-        return _MESSAGES[self]
-
-
-_MESSAGES = {
-    StopReason.RUNNING: "still running",
-    StopReason.TARGET: "reached the target fitness",
-    StopReason.STAGNATION: "no better solution for as many generations as `stagnation` allows",
-    StopReason.SPREAD: "the fitness of the population spread less than `spread`",
-    StopReason.DIVERSITY: "the population was closer together than `diversity`",
-    StopReason.STEP_SIZE: "the step size fell below `step_size`",
-    StopReason.EVALUATIONS: "the next generation would exceed the budget of evaluations",
-    StopReason.GENERATIONS: "all generations were run",
-    StopReason.INTERRUPTED: "interrupted",
-}
-
+from jaxes.pytree import assign, pytree, static
+from jaxes.strategy import State, StopReason, Strategy
 
 LIMIT = np.iinfo(np.int32).max
 
@@ -62,9 +29,11 @@ class Stop:
         diversity: stop when the standard deviation of the population is below this in every coordinate.
         step_size: stop when the largest standard deviation that the strategy would sample with is below this.
         evaluations: budget of evaluations of a run; a generation that would exceed it is not begun.
+        converged: False goes on where the strategy itself sees no point in it (`StopReason.TOLX` and what follows it).
 
-    All are leaves: thresholds can be swept and changed without a new program. Spread, diversity and step size are in the
-    units of fitness and of the space (of its logarithm on a log scale). Float32 resolves about 1e-7 of what it subtracts.
+    All but the last are leaves: thresholds can be swept and changed without a new program. Spread, diversity and step size
+    are in the units of fitness and of the space (of its logarithm on a log scale). Float32 resolves about 1e-7 of what it
+    subtracts.
     """
 
     target: ArrayLike | None = None
@@ -73,6 +42,7 @@ class Stop:
     diversity: ArrayLike | None = None
     step_size: ArrayLike | None = None
     evaluations: ArrayLike | None = None
+    converged: bool = static(default=True)
 
     def __post_init__(self):
         for name in ("target", "spread", "diversity", "step_size"):
@@ -88,6 +58,8 @@ class Stop:
                 raise TypeError(f"Stop({name}=...) must be an integer, got {value!r}.")
             check_value("Stop", name, number, lambda v: (v >= 1) & (v <= LIMIT), f"from 1 to {LIMIT}")
             assign(self, **{name: number.astype(np.int32)})
+        if not isinstance(self.converged, bool | np.bool_):
+            raise TypeError(f"Stop(converged=...) must be True or False, got {self.converged!r}.")
         check_value("Stop", "target", self.target, lambda v: ~np.isnan(v), "a number")
         for name in ("spread", "diversity", "step_size"):
             check_value("Stop", name, getattr(self, name), lambda v: v > 0, "positive")
@@ -123,7 +95,7 @@ class Stop:
         if self.evaluations is not None:
             affordable = jnp.asarray(self.evaluations) // strategy.population_size
             met.append((StopReason.EVALUATIONS, state.generation >= affordable))
-        reason = jnp.asarray(StopReason.RUNNING, jnp.int32)
+        reason = strategy.stop_reason(state) if self.converged else jnp.asarray(StopReason.RUNNING, jnp.int32)
         for why, holds in reversed(met):
             reason = jnp.where(holds, jnp.int32(why), reason)
         return reason

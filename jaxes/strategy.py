@@ -44,6 +44,54 @@ class State:
     invalid: jax.Array  # () int32, how many fitness values were NaN
 
 
+class StopReason(enum.IntEnum):
+    """Why a run ended; `.message` says it in words. Several at once: the first of this list."""
+
+    RUNNING = 0
+    TARGET = 1
+    STAGNATION = 2
+    SPREAD = 3
+    DIVERSITY = 4
+    STEP_SIZE = 5
+    EVALUATIONS = 6
+    GENERATIONS = 7
+    INTERRUPTED = 8
+    # What a strategy finds itself:
+    TOLFUN = 9
+    TOLFUNHIST = 10
+    EQUALFUNVALS = 11
+    TOLX = 12
+    TOLFACUPX = 13
+    CONDITIONCOV = 14
+    NOEFFECTAXIS = 15
+    NOEFFECTCOORD = 16
+
+    @property
+    def message(self) -> str:
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    StopReason.RUNNING: "still running",
+    StopReason.TARGET: "reached the target fitness",
+    StopReason.STAGNATION: "no better solution for as many generations as `stagnation` allows",
+    StopReason.SPREAD: "the fitness of the population spread less than `spread`",
+    StopReason.DIVERSITY: "the population was closer together than `diversity`",
+    StopReason.STEP_SIZE: "the step size fell below `step_size`",
+    StopReason.EVALUATIONS: "the next generation would exceed the budget of evaluations",
+    StopReason.GENERATIONS: "all generations were run",
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.TOLFUN: "fitness changes less than what counts, within and between generations",
+    StopReason.TOLFUNHIST: "the best fitness changes less than what counts between generations",
+    StopReason.EQUALFUNVALS: "the best fitness of many generations is the same",
+    StopReason.TOLX: "the step size is too small to matter",
+    StopReason.TOLFACUPX: "the step size grew a thousandfold: the initial sigma was far too small, or nothing is downhill",
+    StopReason.CONDITIONCOV: "the covariance matrix is too ill-conditioned for the dtype",
+    StopReason.NOEFFECTAXIS: "a step along a principal axis no longer changes the mean",
+    StopReason.NOEFFECTCOORD: "a step in some coordinate no longer changes the mean",
+}
+
+
 class Purpose(enum.IntEnum):
     """What a generation draws random numbers for. No two draws share a key."""
 
@@ -90,6 +138,10 @@ class Strategy(abc.ABC):
     @abc.abstractmethod
     def step_size(self, state: Any) -> jax.Array:
         """(), the largest standard deviation, over coordinates, of what the strategy would sample next."""
+
+    def stop_reason(self, state: Any) -> jax.Array:
+        """() int32 `StopReason`: whether the strategy itself sees no point in going on."""
+        return jnp.int32(StopReason.RUNNING)
 
     def init(self, key: ArrayLike) -> Any:
         """The state before the first generation. `key`: of `jax.random.key`, or an integer seed."""

@@ -240,7 +240,7 @@ def test_scoring_strategies(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "'nothing' is no strategy (es); your own is module:function"),
+        (["nothing"], "'nothing' is no strategy (es, "),
         (["es:mu"], "settings must be es:NAME=VALUE"),
         (["es:mu=30,lam=20"], "lam"),
         (["es:my=30"], "my"),

@@ -7,16 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import VARIANTS, assert_same, box, exact, make, shifted_sphere
+from variants import VARIANTS, assert_same, box, close, exact, learnt, make, shifted_sphere
 
 import jaxes
-from jaxes import Box, run
+from jaxes import ES, Box, run
 from jaxes.strategies import ALL
 
 each = pytest.mark.parametrize("name", VARIANTS)
 
 # Every branch of the code, for promises of the shared machinery, whose tests compile several programs each.
-SOME = ("tutorial", "default", "one plus one", "weighted", "discrete 2", "self-adaptive plus", "mutation rate", "reevaluate")
+SOME = (
+    *("tutorial", "default", "one plus one", "weighted", "discrete 2", "self-adaptive plus", "mutation rate", "reevaluate"),
+    "CMAES",
+)
 some = pytest.mark.parametrize("name", SOME)
 
 
@@ -79,15 +82,19 @@ def by_hand(strategy, key, generations):
 def test_by_hand_is_run_and_compiled_is_not_compiled(name):
     strategy = make(name, box())
     compiled = by_hand(strategy, 7, 3)
-    assert_same(compiled, run(strategy, exact, 7, 3).state)
+    compare = assert_same if isinstance(strategy, ES) else functools.partial(close, atol=1e-5)
+    compare(learnt(compiled), learnt(run(strategy, exact, 7, 3).state))
     with jax.disable_jit():
         plain = by_hand(strategy, 7, 3)
-    np.testing.assert_allclose(plain.parents, compiled.parents, atol=1e-5)
+    close(learnt(plain), learnt(compiled), atol=1e-5)
 
 
 @some
 def test_alone_is_in_a_batch_with_bad_neighbours(name):
-    """With an exact objective, bit for bit; every other neighbour sees nothing but NaN."""
+    """With an exact objective, bit for bit, but for products of matrices, which XLA sums in an order that depends on the batch.
+
+    Every other neighbour sees nothing but NaN.
+    """
     strategy = make(name, box())
     keys = jax.random.split(jax.random.key(0), 32)
     poison = jnp.arange(32) % 2 == 1
@@ -98,11 +105,15 @@ def test_alone_is_in_a_batch_with_bad_neighbours(name):
     batch = jax.jit(jax.vmap(lambda key, p: run(strategy, objective, key, 40, args=p)))(keys, poison)
     for i in (0, 8, 30):
         alone = run(strategy, objective, keys[i], 40, args=jnp.asarray(False))
-        assert_same(alone.solution, batch.solution[i])
-        assert_same(alone.state.parents, batch.state.parents[i])
+        if isinstance(strategy, ES):
+            assert_same(alone.solution, batch.solution[i])
+            assert_same(learnt(alone.state), learnt(batch[i].state))
+        else:
+            np.testing.assert_array_equal(alone.fitness, batch.fitness[i])
+            close(learnt(alone.state), learnt(batch[i].state), rtol=1e-3, atol=1e-3)
     assert np.isinf(batch.fitness[1::2]).all()
     assert (batch.invalid[1::2] == 40 * strategy.population_size).all()
-    finite = jax.tree.map(lambda leaf: leaf[1::2], (batch.state.parents, batch.state.memory))
+    finite = jax.tree.map(lambda leaf: leaf[1::2], learnt(batch.state))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(finite))
 
 
@@ -170,8 +181,8 @@ def test_bad_fitness_leaves_a_valid_state(name, bad):
         fitness = np.array(jax.vmap(shifted_sphere)(population))
         fitness[:: 2 if generation else 1] = bad  # the first generation has nothing else
         state = strategy.tell(state, population, fitness)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.parents, state.memory, state.best)))
-        assert not np.isnan(state.parent_fitness).any()
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((learnt(state), state.best)))
+        assert all(not np.isnan(leaf).any() for leaf in jax.tree.leaves(dataclasses.replace(state, key=0)))
     assert np.isnan(bad) == bool(state.invalid)
     assert (state.best_fitness == -np.inf) == (bad == -np.inf)
     population, _ = strategy.ask(state)
@@ -188,7 +199,7 @@ def test_pytree_solutions_follow_the_flat_ones(name):
 
     a, b = run(flat, exact, 2, 8), run(tree, objective, 2, 8)
     assert b.solution["w"].shape == (2, 2)
-    np.testing.assert_allclose(a.state.parents, b.state.parents, atol=1e-5)  # two programs may round differently
+    close(learnt(a.state), learnt(b.state), atol=1e-5)  # two programs may round differently
     assert_same(a.fitness, b.fitness)
 
 
@@ -203,10 +214,9 @@ def test_one_dimension_and_scalars(name):
 def test_only_ranks_matter(name):
     """The same trajectory bit for bit under a monotone transform of fitness."""
     strategy = make(name, box())
-    a = run(strategy, exact, 4, 30)
-    b = run(strategy, lambda x: jnp.sqrt(exact(x) + 1) - 5, 4, 30)
-    assert_same(a.state.parents, b.state.parents)
-    assert_same(a.state.memory, b.state.memory)
+    a = run(strategy, exact, 4, 30, stop={"converged": False})
+    b = run(strategy, lambda x: jnp.sqrt(exact(x) + 1) - 5, 4, 30, stop={"converged": False})
+    assert_same(learnt(a.state), learnt(b.state))
 
 
 @some
@@ -216,7 +226,7 @@ def test_translation_moves_the_trajectory(name):
     moved = make(name, Box(2.0, 6.0, shape=3))
     a = run(strategy, shifted_sphere, 4, 10)
     b = run(moved, lambda x: shifted_sphere(x - 4), 4, 10)
-    np.testing.assert_allclose(a.state.parents, b.state.parents - 4, atol=2e-5)
+    np.testing.assert_allclose(a.solution, b.solution - 4, atol=2e-5)
 
 
 @each

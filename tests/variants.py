@@ -1,12 +1,15 @@
 """The table of strategies that the contract tests run through, and small things that several tests share."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import jaxes
-from jaxes import ES, Clip, OneFifth, Reflect, Schedule, SelfAdaptation, Wrap
+from jaxes import CMAES, ES, Clip, OneFifth, Reflect, Resample, Schedule, SelfAdaptation, Wrap
+from jaxes.strategy import State
 
 VARIANTS = {
     "tutorial": {"mu": 5, "lam": 20, "sigma": 0.3},
@@ -28,11 +31,24 @@ VARIANTS = {
     "clip": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Clip()},
     "reflect": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Reflect()},
     "wrap": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Wrap()},
+    "CMAES": {"kind": CMAES, "sigma": 0.3},
+    "CMAES symmetric": {"kind": CMAES, "lam": 9, "root": "symmetric", "bounds": Resample(), "sampling": "mirrored"},
 }
 
 
 def make(name, space, **changes):
-    return ES(space, **(VARIANTS[name] | changes))
+    options = VARIANTS[name] | changes
+    return options.pop("kind", ES)(space, **options)
+
+
+def learnt(state):
+    """What a state knows beyond the shared fields, less fitness values: they depend on more than ranks, and may be infinite."""
+    own = {f.name for f in dataclasses.fields(state)} - {f.name for f in dataclasses.fields(State)}
+    return {name: getattr(state, name) for name in sorted(own - {"parent_fitness", "recent", "spread"})}
+
+
+def close(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
 def exact(x):

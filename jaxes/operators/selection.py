@@ -1,7 +1,11 @@
 """Who survives."""
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+
+COMPARED = 256
+"""Population up to which ranks are counted by comparing all with all."""
 
 
 def truncation(fitness: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -11,3 +15,17 @@ def truncation(fitness: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     """
     negated, order = lax.top_k(-fitness, count)
     return -negated, order
+
+
+def ranks(fitness: jax.Array) -> jax.Array:
+    """(n,) int32, 0 for the best of fitness (n,). Ties: lower index first.
+
+    By comparing all with all where that is cheaper than a sort, which XLA does not vectorise.
+    """
+    n = fitness.shape[0]
+    index = jnp.arange(n, dtype=jnp.int32)
+    if n > COMPARED:
+        return jnp.zeros(n, jnp.int32).at[jnp.argsort(fitness)].set(index)
+    mine, other = fitness[:, None], fitness[None, :]
+    before = (other < mine) | ((other == mine) & (index[None, :] < index[:, None]))
+    return jnp.sum(before, axis=1, dtype=jnp.int32)

@@ -12,7 +12,6 @@ lam/mu children, where the text draws one parent per child at random.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from jax.typing import ArrayLike
 
 from jaxes import random
 from jaxes.bounds import Bounds, Resample
-from jaxes.checks import as_leaf, check_choice, check_integer, check_value, describe, is_traced
+from jaxes.checks import as_leaf, check_choice, check_integer, check_value, describe
 from jaxes.operators.recombination import (
     choose_parents,
     discrete,
@@ -35,7 +34,8 @@ from jaxes.operators.recombination import (
 from jaxes.operators.selection import truncation
 from jaxes.operators.step_size import Constant, as_step_size
 from jaxes.pytree import assign, pytree, static
-from jaxes.space import Space, Tree, as_space
+from jaxes.settings import has_finite_sides, numbers, per_coordinate, point, points, positive
+from jaxes.space import Space, as_space
 from jaxes.strategy import Purpose, State, Strategy, stream
 
 RECOMBINATIONS = ("none", "intermediate", "weighted", "discrete")
@@ -120,45 +120,29 @@ class ES(Strategy):
             raise ValueError('ES(reevaluate=True) needs selection="plus": comma selection keeps no parents.')
 
         assign(self, space=space, mu=mu, lam=lam, reevaluate=bool(self.reevaluate))
-        assign(self, sigma=self._stored_sigma(), mutation_rate=self._per_coordinate("mutation_rate"))
+        assign(self, sigma=self._stored_sigma(), mutation_rate=per_coordinate("ES", space, "mutation_rate", self.mutation_rate))
         check_value("ES", "mutation_rate", self.mutation_rate, lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
-        assign(self, spread=self._per_coordinate("spread"), start=self._stored_start(), seeds=self._stored_seeds())
-        check_value("ES", "spread", self.spread, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
+        assign(self, spread=positive("ES", space, "spread", self.spread), start=point("ES", space, "start", self.start))
+        assign(self, seeds=self._stored_seeds())
         if self.spread is not None and self.start is None:
             raise ValueError("ES(spread=...) needs a start: ES(start=..., spread=...).")
         self._check_finite_sides()
 
-    def _per_coordinate(self, name: str, value: Any = None) -> Any:
-        """A setting given like sigma: its numbers in the space's dtype, its shapes checked."""
-        value = getattr(self, name) if value is None else value
-        if value is None:
-            return None
-        value = _numbers(self.space, name, value)
-        if np.shape(value) != ():
-            jax.eval_shape(lambda v: self.space.flatten(v, f"ES({name}=...)"), value)
-        return value
-
     def _stored_sigma(self) -> Any:
         rule: Any = as_step_size(self.sigma)
-        numbers = getattr(rule, "sigma", None)
-        if numbers is not None:
-            numbers = self._per_coordinate("sigma", numbers)
-            check_value("ES", "sigma", numbers, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
+        given = getattr(rule, "sigma", None)
+        if given is not None:
+            given = positive("ES", self.space, "sigma", given)
         if isinstance(rule, Constant):
-            return numbers
-        if numbers is not None:
-            rule = dataclasses.replace(rule, sigma=numbers)
+            return given
+        if given is not None:
+            rule = dataclasses.replace(rule, sigma=given)
         return jax.tree.map(lambda leaf: as_leaf("ES", "sigma", leaf, self.space.dtype), rule)
-
-    def _stored_start(self) -> Any:
-        if self.start is None:
-            return None
-        return self._stored_points("start", self.start, lambda f: f)
 
     def _stored_seeds(self) -> Any:
         if self.seeds is None:
             return None
-        seeds = _numbers(self.space, "seeds", self.seeds)
+        seeds = numbers("ES", self.space, "seeds", self.seeds)
         counts = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(seeds)}
         count = counts.pop() if len(counts) == 1 else None
         room = self.population_size - (self.start is not None)
@@ -167,24 +151,10 @@ class ES(Strategy):
             raise ValueError(
                 f"ES(seeds=...) must have one leading axis of 1 to {most} solutions, got shapes {describe(seeds)}."
             )
-        return self._stored_points("seeds", seeds, jax.vmap)
-
-    def _stored_points(self, name: str, points: Any, batch: Callable) -> Any:
-        """Solutions of the space: their structure, shapes and place checked, and moved inside by the rounding they need."""
-        points = _numbers(self.space, name, points)
-        try:
-            x = jnp.atleast_2d(batch(self.space.encode)(points))
-        except ValueError as error:
-            raise ValueError(f"ES({name}=...): {error}") from None
-        lower, upper = self.space.bounds()
-        if not is_traced(x, lower, upper):
-            _check_inside(name, np.asarray(x), np.asarray(lower), np.asarray(upper))
-        inside = jax.vmap(self.space.decode)(jnp.clip(x, lower[None, :], upper[None, :]))
-        return inside if batch is jax.vmap else jax.tree.map(lambda leaf: leaf[0], inside)
+        return points("ES", self.space, "seeds", seeds)
 
     def _check_finite_sides(self) -> None:
-        leaves = jax.tree.leaves(self.space)
-        if is_traced(leaves) or all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves):
+        if has_finite_sides(self.space):
             return
         seeded = 0 if self.seeds is None else np.shape(jax.tree.leaves(self.seeds)[0])[0]
         if self.start is None and seeded < self.population_size:
@@ -335,24 +305,3 @@ class ES(Strategy):
 
     def step_size(self, state):
         return as_step_size(self.sigma).scale(self.space, state.memory, state.generation).max()
-
-
-def _numbers(space: Space, name: str, value: Any) -> Any:
-    """The numbers of a user's setting in the space's dtype; a list is an array where the space has one."""
-    if isinstance(space, Tree) and not jax.tree_util.all_leaves([value]):
-        parts = zip(space.parts, space.split(value, f"ES({name}=...)"), strict=True)
-        return space.structure.unflatten([_numbers(part, name, v) for part, v in parts])
-    return as_leaf("ES", name, value, space.dtype)
-
-
-def _check_inside(name: str, x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-    # A point on the bound, as the user wrote both, may differ by the rounding of either.
-    slack = 4 * np.finfo(x.dtype).eps * np.maximum(np.abs(lower), np.abs(upper))
-    slack = np.where(np.isfinite(slack), slack, 0)
-    outside = ~((lower - slack <= x) & (x <= upper + slack) & np.isfinite(x))
-    if outside.any():
-        row, i = (int(k) for k in np.argwhere(outside)[0])
-        raise ValueError(
-            f"ES({name}=...) must be finite and lie inside the box: flat coordinate {i} of point {row} is {x[row, i]}, and may "
-            f"be {lower[i]} to {upper[i]}."
-        )

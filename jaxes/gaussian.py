@@ -1,0 +1,187 @@
+"""What all strategies share that sample from a Gaussian in the open: where it starts, and how samples get into the box.
+
+Such a strategy searches in units of its initial standard deviation: a point of the box is `sigma * u`, and u is what the
+mathematics of the strategy's own file is about. An initial sigma per coordinate is nothing else, then, and thresholds on step
+sizes are relative to it.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxes import random
+from jaxes.bounds import Bounds, Smooth
+from jaxes.checks import check_choice, check_integer
+from jaxes.operators.sampling import SAMPLINGS, normal_vectors
+from jaxes.pytree import assign, pytree, static
+from jaxes.settings import has_finite_sides, point, positive
+from jaxes.space import Space, as_space
+from jaxes.strategy import Purpose, State, StopReason, Strategy, stream
+
+
+@pytree
+class GaussianState(State):
+    """What every such strategy remembers, in units of the initial sigma."""
+
+    mean: jax.Array  # (d,)
+    recent: jax.Array  # (10 + 30 d / lam,) the best fitness of the last generations, in a ring; infinite before
+    spread: jax.Array  # () largest less smallest fitness of the last generation
+
+
+SMOOTH = Smooth()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Gaussian(Strategy):
+    """A strategy that implements `_begin`, `_points`, `_learn` and `_deviations`; `@pytree` makes it concrete.
+
+    Args:
+        space: a `Box` or a pytree of them.
+        lam: candidates a generation; default 4 + floor(3 ln d), as in Hansen (2016), eq. 48.
+        sigma: initial standard deviation, in the space's own units (the logarithm's on a log scale): a number, one per
+            coordinate (d,), or a pytree like a solution. Default: 0.3 of the box's width.
+        start: the initial mean, a solution. Default: uniform in the box.
+        bounds: `Smooth()`, `Resample()`, `Clip()`, `Reflect()` or `Wrap()`.
+        sampling: "independent", "mirrored", "orthogonal" or "sobol": see `jaxes.operators.sampling`.
+
+    sigma and start are leaves: they can be swept, batched and changed without a new program.
+    """
+
+    space: Space
+    _: KW_ONLY
+    lam: int | None = static(default=None)
+    sigma: Any = None
+    start: Any = None
+    bounds: Bounds = SMOOTH
+    sampling: str = static(default="independent")
+
+    def __post_init__(self):
+        owner, space = type(self).__name__, as_space(self.space)
+        lam = 4 + math.floor(3 * math.log(space.dimension)) if self.lam is None else self.lam
+        lam = check_integer(owner, "lam", lam, at_least=2)
+        check_choice(owner, "sampling", self.sampling, SAMPLINGS)
+        if not isinstance(self.bounds, Bounds):
+            raise TypeError(
+                f"{owner}(bounds=...) must be Smooth(), Resample(), Clip(), Reflect() or Wrap(), got {self.bounds!r}."
+            )
+        assign(self, space=space, lam=lam)
+        assign(self, sigma=positive(owner, space, "sigma", self.sigma), start=point(owner, space, "start", self.start))
+        if not has_finite_sides(space):
+            for name in ("start", "sigma"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{owner}({name}=...) must be given for a space with an infinite side.")
+
+    @abc.abstractmethod
+    def _begin(self, state: GaussianState) -> Any:
+        """The initial state, made from the shared one; the standard deviation is 1 in every coordinate."""
+
+    @abc.abstractmethod
+    def _points(self, state: Any, z: jax.Array) -> jax.Array:
+        """The samples (lam, d), in units of sigma, of standard normal z (lam, d)."""
+
+    @abc.abstractmethod
+    def _learn(self, state: Any, u: jax.Array, fitness: jax.Array) -> Any:
+        """The next state from points (lam, d), in units of sigma, and their fitness (lam,), which holds no NaN."""
+
+    @abc.abstractmethod
+    def _deviations(self, state: Any) -> jax.Array:
+        """(d,) the standard deviation of every coordinate of what would be sampled next, in units of sigma."""
+
+    def _condition(self, state: Any) -> jax.Array:
+        """() the condition number of the covariance matrix."""
+        deviations = self._deviations(state)
+        return jnp.square(deviations.max() / deviations.min())
+
+    def _axis(self, state: Any, index: jax.Array) -> jax.Array:
+        """(d,) a standard deviation along the principal axis of an index below d, in units of sigma."""
+        at = jnp.arange(self.space.dimension) == index
+        return jnp.where(at, self._deviations(state), 0)
+
+    @property
+    def population_size(self) -> int:
+        assert self.lam is not None
+        return self.lam
+
+    def _unit(self) -> jax.Array:
+        """(d,) the initial standard deviation."""
+        if self.sigma is not None:
+            return self.space.flatten(self.sigma, "sigma")
+        lower, upper = self.space.bounds()
+        return 0.3 * upper - 0.3 * lower
+
+    def _init(self, state):
+        lower, upper = self.space.bounds()
+        if self.start is None:
+            u = random.uniform(stream(state, Purpose.RECOMBINE), lower.shape, lower.dtype)
+            mean = self.space.between(lower, upper, u)
+        else:
+            mean = jnp.clip(self.space.encode(self.start), lower, upper)
+        return self._begin(
+            GaussianState(
+                **vars(state),
+                mean=self.bounds.origin(mean, lower, upper) / self._unit(),
+                recent=jnp.full(10 + -(-30 * mean.shape[0] // self.population_size), jnp.inf, mean.dtype),
+                spread=jnp.asarray(jnp.inf, mean.dtype),
+            )
+        )
+
+    def _ask(self, state):
+        lower, upper = (side[None, :] for side in self.space.bounds())
+        key, unit = stream(state, Purpose.SAMPLE), self._unit()[None, :]
+
+        def draw(attempt):
+            z = normal_vectors(random.fold_in(key, attempt), self.population_size, unit.shape[1], unit.dtype, self.sampling)
+            return unit * self._points(state, z)
+
+        return self.bounds.population(draw, lower, upper), state
+
+    def _tell(self, state, x, fitness):
+        lower, upper = (side[None, :] for side in self.space.bounds())
+        told = self._learn(state, self.bounds.origin(x, lower, upper) / self._unit()[None, :], fitness)
+        best, at = fitness.min(), state.generation % state.recent.shape[0]
+        spread = jnp.where(jnp.isfinite(best), fitness.max() - best, jnp.inf)
+        return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread)
+
+    def step_size(self, state):
+        return jnp.max(self._deviations(state) * self._unit())
+
+    def stop_reason(self, state):
+        """pycma's reasons, but for rounding: thresholds on fitness are not below its resolution, and a step has no effect when
+        a whole standard deviation has none (there a tenth and a fifth): in single precision, the rest is still a way to go.
+        """
+        eps = float(jnp.finfo(self.space.dtype).eps)
+        resolution = eps * jnp.abs(jnp.where(jnp.isfinite(state.best_fitness), state.best_fitness, 0))
+        deviations = self._deviations(state)
+        history = state.recent.max() - state.recent.min()  # NaN, hence no reason, until all of it is known
+        axis = self._axis(state, state.generation % self.space.dimension)
+        reasons = {
+            StopReason.TOLFUN: jnp.maximum(history, state.spread) < jnp.maximum(1e-11, resolution),
+            StopReason.TOLFUNHIST: history < jnp.maximum(1e-12, resolution),
+            StopReason.EQUALFUNVALS: history == 0,
+            StopReason.TOLX: deviations.max() < jnp.maximum(1e-11, 4 * eps * jnp.abs(state.mean).max()),
+            StopReason.TOLFACUPX: deviations.max() > 1e3,
+            StopReason.CONDITIONCOV: self._condition(state) > min(1e14, 1 / eps),
+            StopReason.NOEFFECTAXIS: jnp.all(state.mean + axis == state.mean),
+            StopReason.NOEFFECTCOORD: jnp.any(state.mean + deviations == state.mean),
+        }
+        found = jnp.int32(StopReason.RUNNING)
+        for reason, holds in reversed(reasons.items()):
+            found = jnp.where(holds & (state.generation > 0), jnp.int32(reason), found)
+        return found
+
+
+def floor(sigma: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array:
+    """A step size () that rounding resolves around a mean (d,), for a distribution with these deviations (d,) at sigma = 1.
+
+    Without it, a run that has converged goes on to divide the rounding of x - mean by nothing, and never finds back.
+    """
+    info = jnp.finfo(mean.dtype)
+    least = jnp.maximum(info.eps * jnp.abs(mean).max(), info.tiny**0.5) / deviations.max()
+    return jnp.maximum(jnp.minimum(sigma, float(info.max) ** 0.25), least)

@@ -1,0 +1,75 @@
+"""What users may give a strategy per coordinate or as points of the space, checked and in the space's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxes.checks import as_leaf, check_value, is_traced
+from jaxes.space import Space, Tree
+
+
+def numbers(owner: str, space: Space, name: str, value: Any) -> Any:
+    """The numbers of a setting in the space's dtype; a list is an array where the space has one."""
+    if isinstance(space, Tree) and not jax.tree_util.all_leaves([value]):
+        parts = zip(space.parts, space.split(value, f"{owner}({name}=...)"), strict=True)
+        return space.structure.unflatten([numbers(owner, part, name, v) for part, v in parts])
+    return as_leaf(owner, name, value, space.dtype)
+
+
+def per_coordinate(owner: str, space: Space, name: str, value: Any) -> Any:
+    """A setting given as one number, one per coordinate, or a pytree like a solution: its shapes checked."""
+    if value is None:
+        return None
+    value = numbers(owner, space, name, value)
+    if np.shape(value) != ():
+        jax.eval_shape(lambda v: space.flatten(v, f"{owner}({name}=...)"), value)
+    return value
+
+
+def positive(owner: str, space: Space, name: str, value: Any) -> Any:
+    """A setting per coordinate that is positive and finite."""
+    value = per_coordinate(owner, space, name, value)
+    check_value(owner, name, value, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
+    return value
+
+
+def point(owner: str, space: Space, name: str, value: Any) -> Any:
+    """One solution of the space."""
+    return None if value is None else jax.tree.map(lambda leaf: leaf[0], points(owner, space, name, value, lambda f: f))
+
+
+def points(owner: str, space: Space, name: str, value: Any, batch: Callable = jax.vmap) -> Any:
+    """Solutions with a leading axis: structure, shapes and place checked, and moved inside by the rounding they need."""
+    value = numbers(owner, space, name, value)
+    try:
+        x = jnp.atleast_2d(batch(space.encode)(value))
+    except ValueError as error:
+        raise ValueError(f"{owner}({name}=...): {error}") from None
+    lower, upper = space.bounds()
+    if not is_traced(x, lower, upper):
+        _check_inside(owner, name, np.asarray(x), np.asarray(lower), np.asarray(upper))
+    return jax.vmap(space.decode)(jnp.clip(x, lower[None, :], upper[None, :]))
+
+
+def _check_inside(owner: str, name: str, x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+    # A point on the bound, as the user wrote both, may differ by the rounding of either.
+    slack = 4 * np.finfo(x.dtype).eps * np.maximum(np.abs(lower), np.abs(upper))
+    slack = np.where(np.isfinite(slack), slack, 0)
+    outside = ~((lower - slack <= x) & (x <= upper + slack) & np.isfinite(x))
+    if outside.any():
+        row, i = (int(k) for k in np.argwhere(outside)[0])
+        raise ValueError(
+            f"{owner}({name}=...) must be finite and lie inside the box: flat coordinate {i} of point {row} is {x[row, i]}, "
+            f"and may be {lower[i]} to {upper[i]}."
+        )
+
+
+def has_finite_sides(space: Space) -> bool:
+    """Whether a uniform point of the space exists, as far as it is known."""
+    leaves = jax.tree.leaves(space)
+    return is_traced(leaves) or all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves)

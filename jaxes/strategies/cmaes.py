@@ -1,0 +1,130 @@
+"""CMA-ES, the evolution strategy with covariance matrix adaptation.
+
+A Gaussian follows the better half of its samples, away from the worse half: its mean by weighted recombination, its covariance
+matrix by the samples' own (rank mu) and by the path of the mean (rank one), its step size by the length of that path.
+Invariant to translation, rotation, scaling of the axes and monotone transforms of f. O(d**3) a generation.
+
+Reference: N. Hansen, The CMA Evolution Strategy: A Tutorial (2016), arXiv 1604.00772, Figure 6, with negative weights (active).
+Departures: by default the covariance matrix is factored by Cholesky, at a fraction of an eigendecomposition's time; the path of
+the step size then lives in coordinates that turn slowly (Krause, Arbones & Igel, NIPS 2016). The step size grows by a factor
+of e a generation at most, and stays above what rounding resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import KW_ONLY
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.linalg import solve_triangular
+
+from jaxes.checks import check_choice
+from jaxes.gaussian import Gaussian, GaussianState, floor
+from jaxes.operators.cma import parameters
+from jaxes.operators.selection import ranks
+from jaxes.pytree import pytree, static
+
+
+@pytree
+class CMAESState(GaussianState):
+    """What CMA-ES learnt, in units of the initial sigma."""
+
+    sigma: jax.Array  # () step size
+    covariance: jax.Array  # (d, d) C
+    root: jax.Array  # (d, d) A, A A^T = C
+    whiten: jax.Array  # (d, d) the inverse of A
+    path_sigma: jax.Array  # (d,)
+    path_c: jax.Array  # (d,)
+
+
+@pytree
+class CMAES(Gaussian):
+    """CMA-ES (Hansen 2016), with active covariance matrix adaptation.
+
+    Args:
+        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        root: "cholesky", or "symmetric" for the paper's own root of the covariance matrix, by an eigendecomposition in every
+            generation: several times slower, and no better in evaluations.
+    """
+
+    _: KW_ONLY
+    root: Literal["cholesky", "symmetric"] = static(default="cholesky")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choice("CMAES", "root", self.root, ("cholesky", "symmetric"))
+
+    def _begin(self, state):
+        eye, zero = jnp.eye(self.space.dimension, dtype=state.mean.dtype), jnp.zeros_like(state.mean)
+        one = jnp.ones((), state.mean.dtype)
+        return CMAESState(**vars(state), sigma=one, covariance=eye, root=eye, whiten=eye, path_sigma=zero, path_c=zero)
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
+
+    def _learn(self, state, u, fitness):
+        d, p = self.space.dimension, parameters(self.space.dimension, self.population_size)
+        w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
+        best = jnp.maximum(w, 0)
+        y = (u - state.mean[None, :]) / state.sigma
+        z = _mul(y, state.whiten.T)
+
+        mean = state.mean + state.sigma * _mul(best, y)  # 42
+        path_sigma = (1 - p.c_sigma) * state.path_sigma + (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * _mul(best, z)  # 43
+        length = jnp.linalg.norm(path_sigma)
+        sigma = state.sigma * jnp.exp(jnp.minimum(p.c_sigma / p.d_sigma * (length / p.chi - 1), 1))  # 44
+
+        age = 2 * (state.generation + 1).astype(u.dtype)
+        unstalled = length < (1.4 + 2 / (d + 1)) * p.chi * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
+        step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
+        path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
+        w = jnp.where(w >= 0, w, w * d / (jnp.sum(z * z, axis=1) + jnp.finfo(u.dtype).tiny))  # 46
+        lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
+        covariance = (
+            (1 + lost - p.c_1 - p.c_mu * float(p.weights.sum())) * state.covariance
+            + p.c_1 * path_c[:, None] * path_c[None, :]
+            + p.c_mu * _mul((w[:, None] * y).T, y)
+        )  # 47
+        told = dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=path_sigma, path_c=path_c)
+        return self._factored(told, covariance)
+
+    def _factored(self, state: Any, covariance: jax.Array) -> Any:
+        """The state with a covariance matrix and its root, in numbers that neither overflow nor vanish.
+
+        Where there is no root, the old matrix stays.
+        """
+        covariance = (covariance + covariance.T) / 2
+        largest = jnp.diagonal(covariance).max()
+        scale = jnp.where((largest > 1e8) | (largest < 1e-8), largest, 1)
+        covariance = covariance / scale
+        eps = jnp.finfo(covariance.dtype).eps
+        if self.root == "cholesky":
+            root = lax.linalg.cholesky(covariance, symmetrize_input=False)
+            whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
+        else:
+            values, vectors = jnp.linalg.eigh(covariance, symmetrize_input=False)
+            axes = jnp.sqrt(jnp.maximum(values, eps * values.max()))
+            root, whiten = _mul(vectors * axes[None, :], vectors.T), _mul(vectors / axes[None, :], vectors.T)
+        usable = jnp.isfinite(whiten).all() & jnp.isfinite(root).all() & (scale > 0)
+        new = {"covariance": covariance, "root": root, "whiten": whiten}
+        new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
+        scale = jnp.where(usable, jnp.sqrt(scale), 1)
+        sigma = floor(state.sigma * scale, state.mean, jnp.sqrt(jnp.diagonal(new["covariance"])))
+        return dataclasses.replace(state, **new, sigma=sigma, path_c=state.path_c / scale)
+
+    def _deviations(self, state):
+        return state.sigma * jnp.sqrt(jnp.diagonal(state.covariance))
+
+    def _condition(self, state):
+        # Between the condition number and d**2 times it: the Frobenius norm instead of the largest axis.
+        return jnp.sum(jnp.square(state.root)) * jnp.sum(jnp.square(state.whiten)) / state.mean.shape[0] ** 2
+
+    def _axis(self, state, index):
+        return state.sigma * state.root[:, index]
+
+
+def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
