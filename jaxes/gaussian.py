@@ -162,9 +162,9 @@ class Gaussian(Strategy):
         history = state.recent.max() - state.recent.min()  # NaN, hence no reason, until all of it is known
         axis = self._axis(state, state.generation % self.space.dimension)
         reasons = {
+            StopReason.EQUALFUNVALS: history == 0,
             StopReason.TOLFUN: jnp.maximum(history, state.spread) < jnp.maximum(1e-11, resolution),
             StopReason.TOLFUNHIST: history < jnp.maximum(1e-12, resolution),
-            StopReason.EQUALFUNVALS: history == 0,
             StopReason.TOLX: deviations.max() < jnp.maximum(1e-11, 4 * eps * jnp.abs(state.mean).max()),
             StopReason.TOLFACUPX: deviations.max() > 1e3,
             StopReason.CONDITIONCOV: self._condition(state) > min(1e14, 1 / eps),

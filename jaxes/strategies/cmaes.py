@@ -81,7 +81,8 @@ class CMAES(Gaussian):
         unstalled = length < (1.4 + 2 / (d + 1)) * p.chi * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
         step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
-        w = jnp.where(w >= 0, w, w * d / (jnp.sum(z * z, axis=1) + jnp.finfo(u.dtype).tiny))  # 46
+        unit = d**0.5 / jnp.maximum(jnp.linalg.norm(z, axis=1), float(jnp.finfo(u.dtype).tiny) ** 0.25)
+        y = jnp.where(w >= 0, 1, unit)[:, None] * y  # 46, here the vectors instead of their weights
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         covariance = (
             (1 + lost - p.c_1 - p.c_mu * float(p.weights.sum())) * state.covariance
@@ -107,6 +108,9 @@ class CMAES(Gaussian):
         else:
             values, vectors = jnp.linalg.eigh(covariance, symmetrize_input=False)
             axes = jnp.sqrt(jnp.maximum(values, eps * values.max()))
+            # Rounding may leave no positive definite matrix; then the nearest one is remembered.
+            definite = values.min() >= eps * values.max()
+            covariance = jnp.where(definite, covariance, _mul(vectors * jnp.square(axes)[None, :], vectors.T))
             root, whiten = _mul(vectors * axes[None, :], vectors.T), _mul(vectors / axes[None, :], vectors.T)
         usable = jnp.isfinite(whiten).all() & jnp.isfinite(root).all() & (scale > 0)
         new = {"covariance": covariance, "root": root, "whiten": whiten}
