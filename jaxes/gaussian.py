@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import math
 from dataclasses import KW_ONLY
 from typing import Any
@@ -134,17 +135,19 @@ class Gaussian(Strategy):
 
     def _ask(self, state):
         lower, upper = (side[None, :] for side in self.space.bounds())
-        key, unit = stream(state, Purpose.SAMPLE), self._unit()[None, :]
+        return self.bounds.population(functools.partial(self._draw, state), lower, upper), state
 
-        def draw(attempt):
-            z = normal_vectors(random.fold_in(key, attempt), self.population_size, unit.shape[1], unit.dtype, self.sampling)
-            return unit * self._points(state, z)
-
-        return self.bounds.population(draw, lower, upper), state
+    def _draw(self, state: Any, attempt: jax.Array) -> jax.Array:
+        """(lam, d) samples in the open, in the space's units."""
+        key, unit = random.fold_in(stream(state, Purpose.SAMPLE), attempt), self._unit()[None, :]
+        z = normal_vectors(key, self.population_size, unit.shape[1], unit.dtype, self.sampling)
+        return unit * self._points(state, z)
 
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
-        told = self._learn(state, self.bounds.origin(x, lower, upper) / self._unit()[None, :], fitness)
+        # Drawn again rather than remembered: most handlers do not look at it, and it would double the size of a state.
+        points = self.bounds.learnt(x, self._draw(state, jnp.int32(0)), lower, upper)
+        told = self._learn(state, points / self._unit()[None, :], fitness)
         best, at = fitness.min(), state.generation % state.recent.shape[0]
         spread = jnp.where(jnp.isfinite(best), fitness.max() - best, jnp.inf)
         return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxes import ES, Box, Clip, Reflect, Resample, Wrap
+from jaxes import ES, Box, Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.bounds import normal
 
 DRAWS = 40_000
@@ -148,3 +148,56 @@ def test_a_corner_of_1000_dimensions_costs_what_the_interior_costs():
             program(strategy, state).block_until_ready()
             seconds[i].append(time.perf_counter() - begin)
     assert min(seconds[1]) < 2 * min(seconds[0])
+
+
+SIDES = [(-1.0, 2.0), (0.0, np.inf), (-np.inf, -3.0), (-np.inf, np.inf), (16777216.0, 16777220.0)]
+
+
+@pytest.mark.parametrize(("lower", "upper"), SIDES)
+def test_smooth_maps_the_open_onto_the_box_without_a_kink(lower, upper):
+    centre = (lower + upper) / 2 if np.isfinite(lower + upper) else 0.0
+    lower, upper = jnp.full((1, 1), lower), jnp.full((1, 1), upper)
+    y = jnp.linspace(centre - 20, centre + 20, 4001)[:, None]
+    x = Smooth().repair(y, lower, upper)
+    assert ((lower <= x) & (x <= upper)).all()
+    if np.isfinite(lower + upper).all():
+        assert (x.min(), x.max()) == (lower, upper)
+    if (np.abs(upper) < 1e6).all():  # of the others, float32 does not resolve the slope
+        assert (jnp.abs(jnp.diff(x[:, 0])) < 0.0105).all()
+    inside = jnp.clip(y, lower, upper)
+    back = Smooth().repair(Smooth().origin(inside, lower, upper), lower, upper)
+    np.testing.assert_allclose(back, inside, rtol=1e-6, atol=1e-5)
+
+
+def test_smooth_is_the_identity_in_the_middle_and_the_bound_beyond_it():
+    lower, upper = jnp.zeros((1, 1)), jnp.ones((1, 1))
+    middle = jnp.linspace(0.02, 0.98, 99)[:, None]
+    np.testing.assert_array_equal(Smooth().repair(middle, lower, upper), middle)
+    np.testing.assert_array_equal(Smooth().repair(jnp.linspace(-0.219, -0.021, 99)[:, None], lower, upper), jnp.zeros((99, 1)))
+    np.testing.assert_allclose(Smooth().repair(jnp.asarray([[-0.44 - 0.3]]), lower, upper), [[0.3]], atol=1e-6)
+
+
+def test_smooth_learns_from_what_was_drawn_unless_it_was_changed():
+    lower, upper = jnp.zeros((1, 2)), jnp.ones((1, 2))
+    drawn = jnp.asarray([[-0.1, 0.5], [0.3, 1.7]])
+    x = Smooth().repair(drawn, lower, upper)
+    np.testing.assert_array_equal(Smooth().learnt(x, drawn, lower, upper), drawn)
+    changed = x.at[0, 1].set(0.25)
+    np.testing.assert_array_equal(Smooth().learnt(changed, drawn, lower, upper)[0], jnp.asarray([-0.1, 0.25]))
+
+
+@pytest.mark.parametrize("handler", [Smooth(), Resample(), Clip(), Reflect(), Wrap()])
+def test_correlated_samples_are_kept_inside(handler):
+    lower, upper = jnp.asarray([[-1.0, 0.0]]), jnp.asarray([[1.0, 1e-3]])
+    spread = jnp.asarray([[1.0, 0.9], [0.9, 1.0]])
+
+    def draw(attempt):
+        key = jax.random.fold_in(jax.random.key(0), attempt)
+        return jnp.matmul(jax.random.normal(key, (1000, 2)), spread)
+
+    x = handler.population(draw, lower, upper)
+    assert ((lower <= x) & (x <= upper)).all()
+    if isinstance(handler, Resample):  # those that fitted at once are untouched
+        first = draw(0)
+        inside = ((lower <= first) & (first <= upper)).all(1)
+        np.testing.assert_array_equal(x[inside], first[inside])
