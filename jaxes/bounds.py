@@ -137,7 +137,8 @@ class Reflect(Bounds):
         above = lower + jnp.abs(x - lower)
         below = upper - jnp.abs(upper - x)
         one_sided = jnp.where(jnp.isfinite(lower), above, jnp.where(jnp.isfinite(upper), below, x))
-        return jnp.clip(jnp.where(_has_room(width), between, one_sided), lower, upper)
+        reflected = jnp.where(_has_room(width), between, one_sided)
+        return jnp.clip(jnp.where((lower <= x) & (x <= upper), x, reflected), lower, upper)
 
 
 @pytree
@@ -189,7 +190,8 @@ class Smooth(Bounds):
         phase = jnp.mod(x - below, period)
         folded = below + jnp.minimum(phase, period - phase)
         one_sided = jnp.where(jnp.isfinite(lower), below + jnp.abs(x - below), above - jnp.abs(above - x))
-        x = jnp.where(_has_room(period), folded, jnp.where(jnp.isfinite(lower) | jnp.isfinite(upper), one_sided, x))
+        folded = jnp.where(_has_room(period), folded, jnp.where(jnp.isfinite(lower) | jnp.isfinite(upper), one_sided, x))
+        x = jnp.where((below <= x) & (x <= above), x, folded)  # which has the rounding of the box's width
         up, down = jnp.maximum(x - (lower - margin), 0), jnp.maximum(upper + margin - x, 0)
         bent_up = lower + up * (up / (4 * margin))  # the square of a huge box would overflow
         bent_down = upper - down * (down / (4 * margin))
@@ -216,7 +218,8 @@ def _width(lower, upper):
 
 def _wrapped(x, lower, upper):
     x, width = _finite(x), upper - lower
-    return jnp.clip(jnp.where(_has_room(width), lower + jnp.mod(x - lower, width), x), lower, upper)
+    inside = (lower <= x) & (x <= upper)  # and without the rounding of the box's width
+    return jnp.clip(jnp.where(_has_room(width) & ~inside, lower + jnp.mod(x - lower, width), x), lower, upper)
 
 
 def _has_room(width):
