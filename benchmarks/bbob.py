@@ -18,7 +18,6 @@ Peers are skipped, by name, where they are not installed (pip install "jaxes[ben
 
 import argparse
 import json
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from throughput import optional, rate
 
 import jaxes
 from jaxes.problems import bbob
@@ -36,13 +36,7 @@ FUNCTIONS = range(1, 25)
 
 def best_of(call: Callable[[], Any], repeats: int) -> float:
     """Seconds, the least of some repeats after a first call."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
+    return 1 / rate(call, 1, repeats)
 
 
 def problem_of_coco(function: int, dimension: int, instance: int) -> Any:
@@ -147,14 +141,6 @@ def pygmo(algorithm: str) -> Callable[[Any, int], None]:
         method.evolve(pygmo.population(pygmo.problem(Problem(problem)), size=size, seed=1))
 
     return run
-
-
-def optional(name: str, measure: Callable[[], float]) -> float | None:
-    try:
-        return measure()
-    except ImportError:
-        print(f"{name} is not installed: skipped", file=sys.stderr)
-        return None
 
 
 def ratio(value: float | None) -> str:

@@ -34,9 +34,9 @@ def _quantile(v: jax.Array) -> jax.Array:
 class Bounds(abc.ABC):
     """A way to keep samples inside a box."""
 
-    @abc.abstractmethod
     def gaussian(self, u: jax.Array, mean: jax.Array, sigma: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """A sample of the box around each `mean` (inside the box), from uniform `u` in [0, 1)."""
+        return self.repair(self.origin(mean, lower, upper) + sigma * normal(u), lower, upper)
 
     def mean(self, points: jax.Array, weights: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """Weighted means (groups, d) of points (n, d) of the box, by weights (groups, n) that sum to one; bounds (1, d)."""
@@ -115,9 +115,6 @@ def _inside(mean, sigma, lower, upper):
 class Clip(Bounds):
     """Move what left the box to its nearest point. Puts probability on the faces: good for optima on the boundary."""
 
-    def gaussian(self, u, mean, sigma, lower, upper):
-        return jnp.clip(mean + sigma * normal(u), lower, upper)
-
     def repair(self, x, lower, upper):
         return jnp.clip(x, lower, upper)
 
@@ -126,19 +123,8 @@ class Clip(Bounds):
 class Reflect(Bounds):
     """Mirror what left the box at the side it crossed, as often as it takes."""
 
-    def gaussian(self, u, mean, sigma, lower, upper):
-        return self.repair(mean + sigma * normal(u), lower, upper)
-
     def repair(self, x, lower, upper):
-        x = _finite(x)
-        width = upper - lower
-        phase = jnp.mod(x - lower, 2 * width)
-        between = lower + jnp.minimum(phase, 2 * width - phase)
-        above = lower + jnp.abs(x - lower)
-        below = upper - jnp.abs(upper - x)
-        one_sided = jnp.where(jnp.isfinite(lower), above, jnp.where(jnp.isfinite(upper), below, x))
-        reflected = jnp.where(_has_room(width), between, one_sided)
-        return jnp.clip(jnp.where((lower <= x) & (x <= upper), x, reflected), lower, upper)
+        return jnp.clip(_reflected(x, lower, upper), lower, upper)
 
 
 @pytree
@@ -147,9 +133,6 @@ class Wrap(Bounds):
 
     A coordinate with an infinite side has no period; it is clipped.
     """
-
-    def gaussian(self, u, mean, sigma, lower, upper):
-        return _wrapped(mean + sigma * normal(u), lower, upper)
 
     def repair(self, x, lower, upper):
         return _wrapped(x, lower, upper)
@@ -179,19 +162,10 @@ class Smooth(Bounds):
     fifth of the evaluations, and loses nothing on an ellipsoid half of whose coordinates are bounded (benchmarks/bounds.py).
     """
 
-    def gaussian(self, u, mean, sigma, lower, upper):
-        return self.repair(self.origin(mean, lower, upper) + sigma * normal(u), lower, upper)
-
     def repair(self, x, lower, upper):
         scale = _width(lower, upper)
         margin, strip = MARGIN * scale, STRIP * scale
-        x, below, above = _finite(x), lower - margin - strip, upper + margin + strip
-        period = 2 * (above - below)
-        phase = jnp.mod(x - below, period)
-        folded = below + jnp.minimum(phase, period - phase)
-        one_sided = jnp.where(jnp.isfinite(lower), below + jnp.abs(x - below), above - jnp.abs(above - x))
-        folded = jnp.where(_has_room(period), folded, jnp.where(jnp.isfinite(lower) | jnp.isfinite(upper), one_sided, x))
-        x = jnp.where((below <= x) & (x <= above), x, folded)  # which has the rounding of the box's width
+        x = _reflected(x, lower - margin - strip, upper + margin + strip)
         up, down = jnp.maximum(x - (lower - margin), 0), jnp.maximum(upper + margin - x, 0)
         bent_up = lower + up * (up / (4 * margin))  # the square of a huge box would overflow
         bent_down = upper - down * (down / (4 * margin))
@@ -214,6 +188,19 @@ def _width(lower, upper):
     width = upper - lower
     side = jnp.where(jnp.isfinite(lower), jnp.abs(lower), jnp.where(jnp.isfinite(upper), jnp.abs(upper), 0))
     return jnp.where(_has_room(width), width, 1 + side)
+
+
+def _reflected(x, lower, upper):
+    """x mirrored at the sides as often as it takes; what is inside keeps its last digit, which the mirror would round."""
+    x, period = _finite(x), 2 * (upper - lower)
+    phase = jnp.mod(x - lower, period)
+    between = lower + jnp.minimum(phase, period - phase)
+    one_sided = jnp.where(
+        jnp.isfinite(lower),
+        lower + jnp.abs(x - lower),
+        jnp.where(jnp.isfinite(upper), upper - jnp.abs(upper - x), x),
+    )
+    return jnp.where((lower <= x) & (x <= upper), x, jnp.where(_has_room(period), between, one_sided))
 
 
 def _wrapped(x, lower, upper):

@@ -18,8 +18,8 @@ import cocoex
 import numpy as np
 
 warnings.filterwarnings("ignore")
-import cocopp  # noqa: E402
-from cocopp import toolsstats  # noqa: E402
+import cocopp  # noqa: E402, warns on import
+from cocopp import toolsstats  # noqa: E402, as above
 
 DIMENSION, INSTANCES = 5, 15
 FUNCTIONS = {1: "f1 sphere", 3: "f3 Rastrigin", 8: "f8 Rosenbrock", 21: "f21 Gallagher 101"}

@@ -106,17 +106,16 @@ def bbob(function: int | Sequence[Any], dimension: int = 5, instance: int | Sequ
         raise ValueError("bbob needs at least one function and instance.")
     space = Box(-5.0, 5.0, shape=(dimension,))
 
-    numbers = np.unique(functions)
+    numbers, flat = np.unique(functions), functions.ravel()
     mixed = np.ndim(function) > 0
-    columns: list[Any] = [None] * functions.size
-    for number in numbers:
-        where = np.flatnonzero(functions.ravel() == number)
-        generated = generate(int(number), dimension, instances.ravel()[where])
-        if mixed:
-            generated = _padded(generated)
-        for row, place in enumerate(where):
-            columns[place] = jax.tree.map(lambda leaf, row=row: leaf[row], generated)
-    parameters, f_opt = jax.tree.map(lambda *rows: np.stack(rows).reshape(functions.shape + rows[0].shape), *columns)
+    places = [np.flatnonzero(flat == number) for number in numbers]
+    parts = [generate(int(n), dimension, instances.ravel()[at]) for n, at in zip(numbers, places, strict=True)]
+    if mixed:
+        parts = [_padded(part) for part in parts]
+    back = np.argsort(np.concatenate(places))
+    parameters, f_opt = jax.tree.map(
+        lambda *rows: np.concatenate(rows)[back].reshape(functions.shape + rows[0].shape[1:]), *parts
+    )
     optimum = parameters.x_opt
     if not mixed:
         name, evaluate = f"bbob f{numbers[0]} {NAMES[numbers[0] - 1]}", GAPS[numbers[0] - 1]

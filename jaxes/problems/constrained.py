@@ -76,17 +76,17 @@ def luksan_vlcek1(dimension: int = 3) -> Constrained:
 
 
 def _welded_beam(x):
-    h, l, t, b = x  # noqa: E741
+    h, w, t, b = x  # thickness and length of the weld, height and thickness of the bar
     load, length, young, shear = 6000.0, 14.0, 30e6, 12e6
-    r = jnp.sqrt(l**2 / 4 + ((h + t) / 2) ** 2)
-    j = 2 * (math.sqrt(2) * h * l * (l**2 / 12 + ((h + t) / 2) ** 2))
-    primary = load / (math.sqrt(2) * h * l)
-    secondary = load * (length + l / 2) * r / j
-    tau = jnp.sqrt(primary**2 + 2 * primary * secondary * l / (2 * r) + secondary**2)
+    r = jnp.sqrt(w**2 / 4 + ((h + t) / 2) ** 2)
+    j = 2 * (math.sqrt(2) * h * w * (w**2 / 12 + ((h + t) / 2) ** 2))
+    primary = load / (math.sqrt(2) * h * w)
+    secondary = load * (length + w / 2) * r / j
+    tau = jnp.sqrt(primary**2 + 2 * primary * secondary * w / (2 * r) + secondary**2)
     sigma = 6 * load * length / (b * t**2)
     delta = 4 * load * length**3 / (young * t**3 * b)
     buckling = 4.013 * young / (6 * length**2) * t * b**3 * (1 - t / (2 * length) * math.sqrt(young / (4 * shear)))
-    cost = 0.04811 * t * b * (14 + l)
+    cost = 0.04811 * t * b * (14 + w)
     g = [
         tau - 13600,
         sigma - 30000,
@@ -96,7 +96,7 @@ def _welded_beam(x):
         delta - 0.25,
         load - buckling,
     ]
-    return 1.10471 * h**2 * l + cost, [], g
+    return 1.10471 * h**2 * w + cost, [], g
 
 
 def welded_beam() -> Constrained:
