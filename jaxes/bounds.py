@@ -52,16 +52,19 @@ class Bounds(abc.ABC):
     def repair(self, x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """The points of the box that any points (n, d) stand for; bounds (1, d)."""
 
-    def population(self, draw: Callable[[jax.Array], jax.Array], lower: jax.Array, upper: jax.Array) -> jax.Array:
-        """Points (n, d) of the box from those that `draw(attempt)` draws anywhere, whose coordinates may be correlated."""
-        return self.repair(draw(jnp.int32(0)), lower, upper)
+    def population(
+        self, draw: Callable[[jax.Array], jax.Array], lower: jax.Array, upper: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Points (n, d) of the box from those that `draw(attempt)` draws anywhere, whose coordinates may be correlated; and
+        what of the latter `learnt` has to know."""
+        return self.repair(draw(jnp.int32(0)), lower, upper), None
 
     def origin(self, x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """Points that `repair` maps to points of the box."""
         return x
 
-    def learnt(self, x: jax.Array, drawn: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-        """What a strategy learns from that drew points (n, d) and is told points (n, d) of the box."""
+    def learnt(self, x: jax.Array, drawn: jax.Array | None, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """What a strategy learns from points (n, d) of the box; `drawn` is what `population` gave for them, None if unknown."""
         return x
 
 
@@ -102,7 +105,7 @@ class Resample(Bounds):
             return (attempt < ATTEMPTS) & outside(x).any()
 
         _, x = lax.while_loop(go_on, again, (jnp.int32(1), draw(jnp.int32(0))))
-        return self.repair(x, lower, upper)
+        return self.repair(x, lower, upper), None
 
 
 def _inside(mean, sigma, lower, upper):
@@ -172,8 +175,14 @@ class Smooth(Bounds):
         x = jnp.where(x < lower + margin, bent_up, jnp.where(x > upper - margin, bent_down, x))
         return jnp.clip(x, lower, upper)
 
+    def population(self, draw, lower, upper):
+        drawn = draw(jnp.int32(0))
+        return self.repair(drawn, lower, upper), drawn
+
     def learnt(self, x, drawn, lower, upper):
         # What was drawn, however far outside: folding it back would show the strategy less variance than it sampled with.
+        if drawn is None:
+            return self.origin(x, lower, upper)
         return jnp.where(x == self.repair(drawn, lower, upper), drawn, self.origin(x, lower, upper))
 
     def origin(self, x, lower, upper):

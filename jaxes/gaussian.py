@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import functools
 import math
 from dataclasses import KW_ONLY
 from typing import Any
@@ -34,6 +33,7 @@ class GaussianState(State):
     mean: jax.Array  # (d,)
     recent: jax.Array  # (10 + 30 d / lam,) the best fitness of the last generations, in a ring; infinite before
     spread: jax.Array  # () largest less smallest fitness of the last generation
+    drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
 
 
 SMOOTH = Smooth()
@@ -130,27 +130,28 @@ class Gaussian(Strategy):
                 mean=self.bounds.origin(mean, lower, upper) / self._unit(),
                 recent=jnp.full(10 + -(-30 * mean.shape[0] // self.population_size), jnp.inf, mean.dtype),
                 spread=jnp.asarray(jnp.inf, mean.dtype),
+                drawn=None,
             )
         )
 
     def _ask(self, state):
         lower, upper = (side[None, :] for side in self.space.bounds())
-        return self.bounds.population(functools.partial(self._draw, state), lower, upper), state
+        key, unit = stream(state, Purpose.SAMPLE), self._unit()[None, :]
 
-    def _draw(self, state: Any, attempt: jax.Array) -> jax.Array:
-        """(lam, d) samples in the open, in the space's units."""
-        key, unit = random.fold_in(stream(state, Purpose.SAMPLE), attempt), self._unit()[None, :]
-        z = normal_vectors(key, self.population_size, unit.shape[1], unit.dtype, self.sampling)
-        return unit * self._points(state, z)
+        def draw(attempt):
+            z = normal_vectors(random.fold_in(key, attempt), self.population_size, unit.shape[1], unit.dtype, self.sampling)
+            return unit * self._points(state, z)
+
+        x, drawn = self.bounds.population(draw, lower, upper)
+        return x, dataclasses.replace(state, drawn=drawn)
 
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
-        # Drawn again rather than remembered: most handlers do not look at it, and it would double the size of a state.
-        points = self.bounds.learnt(x, self._draw(state, jnp.int32(0)), lower, upper)
+        points = self.bounds.learnt(x, state.drawn, lower, upper)
         told = self._learn(state, points / self._unit()[None, :], fitness)
         best, at = fitness.min(), state.generation % state.recent.shape[0]
         spread = jnp.where(jnp.isfinite(best), fitness.max() - best, jnp.inf)
-        return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread)
+        return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread, drawn=None)
 
     def step_size(self, state):
         return jnp.max(self._deviations(state) * self._unit())
