@@ -53,11 +53,11 @@ class Bounds(abc.ABC):
         """The points of the box that any points (n, d) stand for; bounds (1, d)."""
 
     def population(
-        self, draw: Callable[[jax.Array], jax.Array], lower: jax.Array, upper: jax.Array
+        self, drawn: jax.Array, draw: Callable[[jax.Array], jax.Array], lower: jax.Array, upper: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Points (n, d) of the box from those that `draw(attempt)` draws anywhere, whose coordinates may be correlated; and
-        what of the latter `learnt` has to know."""
-        return self.repair(draw(jnp.int32(0)), lower, upper), None
+        """Points (n, d) of the box from those drawn anywhere, whose coordinates may be correlated, and what of the latter
+        `learnt` has to know. `draw(attempt)` draws others, for attempts from 1."""
+        return self.repair(drawn, lower, upper), None
 
     def origin(self, x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """Points that `repair` maps to points of the box."""
@@ -91,7 +91,7 @@ class Resample(Bounds):
     def repair(self, x, lower, upper):
         return jnp.clip(x, lower, upper)
 
-    def population(self, draw, lower, upper):
+    def population(self, drawn, draw, lower, upper):
         # Correlated coordinates are drawn again as a whole, up to `ATTEMPTS` times; then what is still outside is clipped.
         def outside(x):
             return jnp.any((x < lower) | (x > upper), axis=1, keepdims=True)
@@ -104,7 +104,7 @@ class Resample(Bounds):
             attempt, x = carry
             return (attempt < ATTEMPTS) & outside(x).any()
 
-        _, x = lax.while_loop(go_on, again, (jnp.int32(1), draw(jnp.int32(0))))
+        _, x = lax.while_loop(go_on, again, (jnp.int32(1), drawn))
         return self.repair(x, lower, upper), None
 
 
@@ -175,8 +175,7 @@ class Smooth(Bounds):
         x = jnp.where(x < lower + margin, bent_up, jnp.where(x > upper - margin, bent_down, x))
         return jnp.clip(x, lower, upper)
 
-    def population(self, draw, lower, upper):
-        drawn = draw(jnp.int32(0))
+    def population(self, drawn, draw, lower, upper):
         return self.repair(drawn, lower, upper), drawn
 
     def learnt(self, x, drawn, lower, upper):

@@ -11,7 +11,7 @@ import abc
 import dataclasses
 import math
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,9 @@ class Gaussian(Strategy):
     sigma and start are leaves: they can be swept, batched and changed without a new program.
     """
 
+    LEAST: ClassVar[int] = 2
+    """The smallest lam."""
+
     space: Space
     _: KW_ONLY
     lam: int | None = static(default=None)
@@ -66,7 +69,7 @@ class Gaussian(Strategy):
     def __post_init__(self):
         owner, space = type(self).__name__, as_space(self.space)
         lam = 4 + math.floor(3 * math.log(space.dimension)) if self.lam is None else self.lam
-        lam = check_integer(owner, "lam", lam, at_least=2)
+        lam = check_integer(owner, "lam", lam, at_least=self.LEAST)
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
         if not isinstance(self.bounds, Bounds):
             raise TypeError(
@@ -94,6 +97,10 @@ class Gaussian(Strategy):
     @abc.abstractmethod
     def _deviations(self, state: Any) -> jax.Array:
         """(d,) the standard deviation of every coordinate of what would be sampled next, in units of sigma."""
+
+    def _sampled(self, state: Any, z: jax.Array) -> Any:
+        """The state for `tell`, if it wants to know the z (lam, d) of the samples. What is told may have been moved since."""
+        return state
 
     def _condition(self, state: Any) -> jax.Array:
         """() the condition number of the covariance matrix."""
@@ -138,12 +145,15 @@ class Gaussian(Strategy):
         lower, upper = (side[None, :] for side in self.space.bounds())
         key, unit = stream(state, Purpose.SAMPLE), self._unit()[None, :]
 
-        def draw(attempt):
-            z = normal_vectors(random.fold_in(key, attempt), self.population_size, unit.shape[1], unit.dtype, self.sampling)
-            return unit * self._points(state, z)
+        def vectors(attempt):
+            return normal_vectors(random.fold_in(key, attempt), self.population_size, unit.shape[1], unit.dtype, self.sampling)
 
-        x, drawn = self.bounds.population(draw, lower, upper)
-        return x, dataclasses.replace(state, drawn=drawn)
+        def draw(attempt):
+            return unit * self._points(state, vectors(attempt))
+
+        z = vectors(0)
+        x, drawn = self.bounds.population(unit * self._points(state, z), draw, lower, upper)
+        return x, dataclasses.replace(self._sampled(state, z), drawn=drawn)
 
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
@@ -189,3 +199,14 @@ def floor(sigma: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array
     info = jnp.finfo(mean.dtype)
     least = jnp.maximum(info.eps * jnp.abs(mean).max(), info.tiny**0.5) / deviations.max()
     return jnp.maximum(jnp.minimum(sigma, float(info.max) ** 0.25), least)
+
+
+def reach(z: jax.Array) -> jax.Array:
+    """Factors (n, 1) that shorten z (n, d) to what a standard normal vector may be; 1 for every vector that was sampled.
+
+    A candidate that was moved after `ask` may lie many deviations away, and would swamp all that was learnt. Source: N. Hansen,
+    Injecting external solutions into CMA-ES (2011), arXiv 1110.4181, whose bound is tighter and would bend samples too.
+    """
+    length = jnp.linalg.norm(z, axis=1, keepdims=True)
+    longest = z.shape[1] ** 0.5 + 6
+    return jnp.where(jnp.isfinite(length), longest / jnp.maximum(length, longest), 0)

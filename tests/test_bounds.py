@@ -195,7 +195,7 @@ def test_correlated_samples_are_kept_inside(handler):
         key = jax.random.fold_in(jax.random.key(0), attempt)
         return jnp.matmul(jax.random.normal(key, (1000, 2)), spread)
 
-    x, _ = handler.population(draw, lower, upper)
+    x, _ = handler.population(draw(0), draw, lower, upper)
     assert ((lower <= x) & (x <= upper)).all()
     if isinstance(handler, Resample):  # those that fitted at once are untouched
         first = draw(0)
