@@ -10,7 +10,7 @@ from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import CMAES, ES
+from jaxes.strategies import CMAES, ES, LMMAES, MAES, ElitistCMAES, SepCMAES
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
@@ -18,8 +18,11 @@ __version__ = "0.1.0"
 __all__ = [
     "CMAES",
     "ES",
+    "LMMAES",
+    "MAES",
     "Box",
     "Clip",
+    "ElitistCMAES",
     "History",
     "OneFifth",
     "Problem",
@@ -29,6 +32,7 @@ __all__ = [
     "Result",
     "Schedule",
     "SelfAdaptation",
+    "SepCMAES",
     "Smooth",
     "Stop",
     "StopReason",

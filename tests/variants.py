@@ -8,7 +8,21 @@ import numpy as np
 import optax
 
 import jaxes
-from jaxes import CMAES, ES, Clip, OneFifth, Reflect, Resample, Schedule, SelfAdaptation, Wrap
+from jaxes import (
+    CMAES,
+    ES,
+    LMMAES,
+    MAES,
+    Clip,
+    ElitistCMAES,
+    OneFifth,
+    Reflect,
+    Resample,
+    Schedule,
+    SelfAdaptation,
+    SepCMAES,
+    Wrap,
+)
 from jaxes.strategy import State
 
 VARIANTS = {
@@ -33,6 +47,11 @@ VARIANTS = {
     "wrap": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Wrap()},
     "CMAES": {"kind": CMAES, "sigma": 0.3},
     "CMAES symmetric": {"kind": CMAES, "lam": 9, "root": "symmetric", "bounds": Resample(), "sampling": "mirrored"},
+    "SepCMAES": {"kind": SepCMAES, "sigma": 0.3},
+    "MAES": {"kind": MAES, "sigma": 0.3},
+    "MAES passive": {"kind": MAES, "active": False, "bounds": Clip()},
+    "ElitistCMAES": {"kind": ElitistCMAES},
+    "LMMAES": {"kind": LMMAES, "sigma": 0.3},
 }
 
 

@@ -1,0 +1,158 @@
+"""LM-MA-ES, matrix adaptation in limited memory: for thousands to hundreds of thousands of variables.
+
+The matrix of MA-ES is replaced by a product of m = 4 + floor(3 ln d) simple factors, each from a path of the mean with its own
+memory, from one generation to 4**m / lam * d. O(lam m d) time a generation and O(m d) memory. Invariant to translation,
+rotation, scaling of the axes together with sigma, and monotone transforms of f.
+
+Reference: I. Loshchilov, T. Glasmachers & H.-G. Beyer, Large scale black-box optimization by limited-memory matrix adaptation,
+IEEE Transactions on Evolutionary Computation 23 (2019), 353-358, Algorithm 1 (arXiv 1705.06693). Departures: learning rates,
+which are proportional to lam / d and 1 / d there, are bounded for small d and large lam. The product of the factors is
+multiplied out as a I + V^T B V, where the rows of V are the paths, so that a population takes two products of matrices, and the
+inverse is known: what the paths learn comes from the points told, also where these were moved after `ask`. The step size grows
+by a factor of e a generation at most, and stays above what rounding resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxes.checks import check_integer
+from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.operators.cma import better_half, effective
+from jaxes.operators.selection import ranks
+from jaxes.pytree import assign, pytree, static
+
+
+@pytree
+class LowRank:
+    """The matrix a I + V^T B V, for vectors V (m, d) kept elsewhere."""
+
+    scale: jax.Array  # () a
+    mix: jax.Array  # (m, m) B
+
+
+@pytree
+class LMMAESState(GaussianState):
+    """What LM-MA-ES learnt, in units of the initial sigma."""
+
+    sigma: jax.Array  # () step size
+    path: jax.Array  # (d,) p_sigma
+    vectors: jax.Array  # (m, d) the paths m_1 to m_m
+    transform: LowRank  # from standard normal vectors to steps
+    inverse: LowRank  # and back
+
+
+@pytree
+class LMMAES(Gaussian):
+    """LM-MA-ES (Loshchilov, Glasmachers & Beyer 2019): matrix adaptation in O(m d) memory.
+
+    Args:
+        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        directions: m, how many paths; default 4 + floor(3 ln d).
+    """
+
+    _: KW_ONLY
+    directions: int | None = static(default=None)
+
+    def __post_init__(self):
+        super().__post_init__()
+        count = 4 + math.floor(3 * math.log(self.space.dimension)) if self.directions is None else self.directions
+        assign(self, directions=check_integer("LMMAES", "directions", count, at_least=1))
+
+    def _begin(self, state):
+        m, dtype = self.directions, state.mean.dtype
+        eye = LowRank(jnp.ones((), dtype), jnp.zeros((m, m), dtype))
+        return LMMAESState(
+            **vars(state),
+            sigma=eye.scale,
+            path=jnp.zeros_like(state.mean),
+            vectors=jnp.zeros((m, self.space.dimension), dtype),
+            transform=eye,
+            inverse=eye,
+        )
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.sigma * _times(state.transform, state.vectors, z)
+
+    def _learn(self, state, u, fitness):
+        d, lam = self.space.dimension, self.population_size
+        weights = better_half(lam, 0.5)
+        mu_eff = effective(weights)
+        c_sigma, c_c, _ = self._rates()
+        w = jnp.asarray(weights, u.dtype)[ranks(fitness)]
+
+        step = _mul(w, (u - state.mean[None, :]) / state.sigma)
+        z = _times(state.inverse, state.vectors, step[None, :])[0]
+        factor = reach(z[None, :])[0]
+        step, z = jnp.where(factor > 0, factor * step, 0), jnp.where(factor > 0, factor * z, 0)
+        mean = state.mean + state.sigma * step
+        path = (1 - c_sigma) * state.path + (mu_eff * c_sigma * (2 - c_sigma)) ** 0.5 * z
+        rates = jnp.asarray(c_c, u.dtype)[:, None]
+        vectors = (1 - rates) * state.vectors + jnp.sqrt(mu_eff * rates * (2 - rates)) * z[None, :]
+        sigma = state.sigma * jnp.exp(jnp.minimum(c_sigma / 2 * (jnp.sum(path * path) / d - 1), 1))
+
+        transform, inverse = self._multiplied(vectors, state.generation + 1)
+        return dataclasses.replace(
+            state,
+            mean=mean,
+            sigma=floor(sigma, mean, _lengths(transform, vectors)),
+            path=path,
+            vectors=vectors,
+            transform=transform,
+            inverse=inverse,
+        )
+
+    def _rates(self) -> tuple[float, np.ndarray, np.ndarray]:
+        """c_sigma, c_c (m,) and c_d (m,)."""
+        d, lam, age = self.space.dimension, self.population_size, np.arange(self.directions or 0)
+        return min(0.5, 2 * lam / d), np.minimum(0.5, lam / d / 4.0**age), np.minimum(0.5, 1 / d / 1.5**age)
+
+    def _multiplied(self, vectors: jax.Array, generation: jax.Array) -> tuple[LowRank, LowRank]:
+        """The product of the factors (1 - c_d) I + c_d m_j m_j^T, the first one applied first, and its inverse."""
+        m, dtype = vectors.shape[0], vectors.dtype
+        gram = _mul(vectors, vectors.T)
+        # Line 8: a path with a long memory is not used before it has seen something.
+        rates = jnp.where(jnp.arange(m, dtype=jnp.int32) < generation, jnp.asarray(self._rates()[2], dtype), 0)
+
+        def factor(carry: tuple[LowRank, LowRank], inputs: Any) -> tuple[tuple[LowRank, LowRank], None]:
+            forth, back = carry
+            j, rate, products = inputs
+            at = (jnp.arange(m, dtype=jnp.int32) == j).astype(dtype)
+            # m_j^T T = (a e_j + products B) V, so that the product's new row is known before V is.
+            row = forth.scale * at + _mul(products, forth.mix)
+            forth = LowRank((1 - rate) * forth.scale, (1 - rate) * forth.mix + rate * at[:, None] * row[None, :])
+            # The inverse factor is (I - part m_j m_j^T) / (1 - rate), by Sherman & Morrison.
+            part = rate / (1 - rate + rate * products[j])
+            column = back.scale * at + _mul(back.mix, products)
+            back = LowRank(back.scale / (1 - rate), (back.mix - part * column[:, None] * at[None, :]) / (1 - rate))
+            return (forth, back), None
+
+        eye = LowRank(jnp.ones((), dtype), jnp.zeros((m, m), dtype))
+        return lax.scan(factor, (eye, eye), (jnp.arange(m, dtype=jnp.int32), rates, gram))[0]
+
+    def _deviations(self, state):
+        return state.sigma * _lengths(state.transform, state.vectors)
+
+
+def _times(matrix: LowRank, vectors: jax.Array, rows: jax.Array) -> jax.Array:
+    """The matrix times each of rows (n, d)."""
+    return matrix.scale * rows + _mul(_mul(_mul(rows, vectors.T), matrix.mix.T), vectors)
+
+
+def _lengths(matrix: LowRank, vectors: jax.Array) -> jax.Array:
+    """(d,) the lengths of the matrix's rows."""
+    inner = 2 * matrix.scale * matrix.mix + _mul(_mul(matrix.mix, _mul(vectors, vectors.T)), matrix.mix.T)
+    squared = jnp.square(matrix.scale) + jnp.sum(_mul(inner, vectors) * vectors, axis=0)
+    return jnp.sqrt(jnp.maximum(squared, jnp.finfo(squared.dtype).eps))
+
+
+def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

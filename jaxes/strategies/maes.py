@@ -1,0 +1,143 @@
+"""MA-ES, the evolution strategy with matrix adaptation: CMA-ES without a covariance matrix.
+
+What is adapted is the matrix M that makes samples from standard normal vectors; the covariance matrix M M^T is never formed, so
+nothing is ever factored. One path serves the step size and the matrix. O(lam d**2) a generation. Invariant to translation,
+rotation, scaling of the axes and monotone transforms of f.
+
+Reference: H.-G. Beyer & B. Sendhoff, Simplify your covariance matrix adaptation evolution strategy, IEEE Transactions on
+Evolutionary Computation 21 (2017), 746-759, Figure 3. Departures: by default the worse half of the samples has negative
+weights, those of Hansen's tutorial (2016): a quarter fewer evaluations on an ill-conditioned ellipsoid. The update is written
+as a sum of outer products, which spares a product of d x d matrices. The z of candidates that were moved after `ask`, by bounds
+or by a user's repair, are solved for. The step size grows by a factor of e a generation at most, and stays above what rounding
+resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import KW_ONLY
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.operators.cma import parameters
+from jaxes.operators.selection import ranks
+from jaxes.pytree import pytree, static
+
+
+@pytree
+class MAESState(GaussianState):
+    """What MA-ES learnt, in units of the initial sigma."""
+
+    sigma: jax.Array  # () step size
+    matrix: jax.Array  # (d, d) M
+    path: jax.Array  # (d,) s
+    normals: jax.Array | None  # (lam, d) between ask and tell: z of the samples
+    steps: jax.Array | None  # (lam, d) between ask and tell: M z of the samples
+
+
+@pytree
+class MAES(Gaussian):
+    """MA-ES (Beyer & Sendhoff 2017): CMA-ES without factoring a matrix.
+
+    Args:
+        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Bounds other than `Smooth()` cost O(d**3) in
+            generations in which they move a candidate.
+        active: negative weights for the worse half; False for the paper's weights.
+    """
+
+    _: KW_ONLY
+    active: bool = static(default=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.active, bool):
+            raise TypeError(f"MAES(active=...) must be True or False, got {self.active!r}.")
+
+    def _begin(self, state):
+        eye, zero = jnp.eye(self.space.dimension, dtype=state.mean.dtype), jnp.zeros_like(state.mean)
+        one = jnp.ones((), state.mean.dtype)
+        return MAESState(**vars(state), sigma=one, matrix=eye, path=zero, normals=None, steps=None)
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.sigma * _mul(z, state.matrix.T)
+
+    def _sampled(self, state, z):
+        return dataclasses.replace(state, normals=z, steps=_mul(z, state.matrix.T))
+
+    def _learn(self, state, u, fitness):
+        p = parameters(self.space.dimension, self.population_size)
+        weights = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
+        best = jnp.maximum(weights, 0)
+        y, z = _steps_and_normals(state, u)
+
+        mean = state.mean + state.sigma * _mul(best, y)  # M9
+        path = (1 - p.c_sigma) * state.path + (p.mu_eff * p.c_sigma * (2 - p.c_sigma)) ** 0.5 * _mul(best, z)  # M10
+        length = jnp.linalg.norm(path)
+        sigma = state.sigma * jnp.exp(jnp.minimum(p.c_sigma / p.d_sigma * (length / p.chi - 1), 1))  # M12
+
+        total = 1.0
+        if self.active:
+            total = float(p.weights.sum())
+            unit = state.mean.shape[0] / jnp.maximum(jnp.sum(z * z, axis=1), float(jnp.finfo(u.dtype).tiny) ** 0.5)
+            weights = jnp.where(weights >= 0, weights, weights * unit)  # the tutorial's 46: M stays regular
+        else:
+            weights = best
+        matrix = (
+            (1 - p.c_1 / 2 - p.c_mu / 2 * total) * state.matrix
+            + p.c_1 / 2 * _mul(state.matrix, path)[:, None] * path[None, :]
+            + p.c_mu / 2 * _mul((weights[:, None] * y).T, z)
+        )  # M11, M (I + c_1 / 2 (s s^T - I) + c_mu / 2 (sum of w z z^T - I))
+        usable = jnp.isfinite(matrix).all()
+        matrix = jnp.where(usable, matrix, state.matrix)
+        deviations = jnp.linalg.norm(matrix, axis=1)
+        largest = deviations.max()
+        scale = jnp.where((largest > 1e4) | (largest < 1e-4), largest, 1)
+        return dataclasses.replace(
+            state,
+            mean=mean,
+            sigma=floor(sigma * scale, mean, deviations / scale),
+            matrix=matrix / scale,
+            path=path,
+            normals=None,
+            steps=None,
+        )
+
+    def _deviations(self, state):
+        return state.sigma * jnp.linalg.norm(state.matrix, axis=1)
+
+    def _axis(self, state, index):
+        return state.sigma * state.matrix[:, index]
+
+
+def _steps_and_normals(state: MAESState, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """y = (u - mean) / sigma and z = M^-1 y of points u, each (lam, d).
+
+    Those of the samples are known better than any point remembers, whose digits end at the size of the mean. For a point that
+    was moved, a system of equations is solved, within a loop of one round at most: under `jax.vmap`, unlike a branch, a loop
+    that no lane enters costs nothing.
+    """
+    y = (u - state.mean[None, :]) / state.sigma
+
+    def solved():
+        z = jnp.linalg.solve(state.matrix, y.T).T
+        factor = jnp.where(jnp.isfinite(z).all(axis=1, keepdims=True), reach(z), 0)
+        return jnp.where(factor > 0, factor * y, 0), jnp.where(factor > 0, factor * z, 0)
+
+    if state.normals is None or state.steps is None:
+        return solved()
+    deviations = jnp.linalg.norm(state.matrix, axis=1)[None, :]
+    places = jnp.abs(u) + jnp.abs(state.mean)[None, :] + state.sigma * deviations
+    moved = jnp.abs(y - state.steps) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
+    moved = jnp.any(moved, axis=1, keepdims=True)
+
+    def solve(carry):
+        return jnp.zeros((), bool), *(jnp.where(moved, new, old) for new, old in zip(solved(), carry[1:], strict=True))
+
+    return lax.while_loop(lambda carry: carry[0], solve, (moved.any(), state.steps, state.normals))[1:]
+
+
+def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

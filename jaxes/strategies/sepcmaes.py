@@ -1,0 +1,92 @@
+"""sep-CMA-ES, the CMA-ES whose covariance matrix is diagonal.
+
+One variance per coordinate is learnt, (d + 2) / 3 times as fast as a whole matrix could be. O(lam d) a generation. Invariant to
+translation, scaling of the axes and monotone transforms of f; not to rotation: on an ill-conditioned problem whose axes are
+not the coordinates', CMA-ES needs far fewer evaluations.
+
+Reference: R. Ros & N. Hansen, A simple modification in CMA-ES achieving linear time and space complexity, PPSN X (2008),
+296-305. Departures: what C loses while its path stalls is given back, as in Hansen's tutorial (2016). The learning rate is at
+most 1. The step size grows by a factor of e a generation at most, and stays above what rounding resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.operators.cma import separable
+from jaxes.operators.selection import ranks
+from jaxes.pytree import pytree
+
+
+@pytree
+class SepCMAESState(GaussianState):
+    """What sep-CMA-ES learnt, in units of the initial sigma."""
+
+    sigma: jax.Array  # () step size
+    variances: jax.Array  # (d,) the diagonal of C
+    path_sigma: jax.Array  # (d,)
+    path_c: jax.Array  # (d,)
+
+
+@pytree
+class SepCMAES(Gaussian):
+    """sep-CMA-ES (Ros & Hansen 2008): a diagonal covariance matrix, in linear time and memory.
+
+    Args:
+        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+    """
+
+    def _begin(self, state):
+        one, zero = jnp.ones_like(state.mean), jnp.zeros_like(state.mean)
+        return SepCMAESState(**vars(state), sigma=one[0], variances=one, path_sigma=zero, path_c=zero)
+
+    def _points(self, state, z):
+        return state.mean[None, :] + (state.sigma * jnp.sqrt(state.variances))[None, :] * z
+
+    def _learn(self, state, u, fitness):
+        d, p = self.space.dimension, separable(self.space.dimension, self.population_size)
+        w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)][:, None]
+        deviations = jnp.sqrt(state.variances)[None, :]
+        z = (u - state.mean[None, :]) / (state.sigma * deviations)
+        y = deviations * reach(z) * z
+        step = jnp.sum(w * y, axis=0)
+
+        mean = state.mean + state.sigma * step
+        path_sigma = (1 - p.c_sigma) * state.path_sigma
+        path_sigma += (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * step / jnp.sqrt(state.variances)
+        length = jnp.linalg.norm(path_sigma)
+        sigma = state.sigma * jnp.exp(jnp.minimum(p.c_sigma / p.d_sigma * (length / p.chi - 1), 1))
+
+        age = 2 * (state.generation + 1).astype(u.dtype)
+        unstalled = length < (1.4 + 2 / (d + 1)) * p.chi * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # H_sigma
+        moved = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * step
+        path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, moved, 0)
+        lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
+        variances = (
+            (1 + lost - p.c_1 - p.c_mu) * state.variances
+            + p.c_1 * jnp.square(path_c)
+            + p.c_mu * jnp.sum(w * jnp.square(y), axis=0)
+        )
+        return _scaled(
+            dataclasses.replace(state, mean=mean, sigma=sigma, variances=variances, path_sigma=path_sigma, path_c=path_c)
+        )
+
+    def _deviations(self, state):
+        return state.sigma * jnp.sqrt(state.variances)
+
+
+def _scaled(state: SepCMAESState) -> SepCMAESState:
+    """The state in numbers that neither overflow nor vanish: the variances' common scale goes into the step size."""
+    info = jnp.finfo(state.mean.dtype)
+    variances = jnp.clip(state.variances, float(info.tiny) ** 0.5, float(info.max) ** 0.5)
+    largest = variances.max()
+    scale = jnp.where((largest > 1e8) | (largest < 1e-8), largest, 1)
+    # A coordinate that no longer matters in units of the widest would otherwise shrink for ever.
+    variances = jnp.maximum(variances / scale, float(info.tiny) ** 0.5)
+    root = jnp.sqrt(scale)
+    sigma = floor(state.sigma * root, state.mean, jnp.sqrt(variances))
+    return dataclasses.replace(state, sigma=sigma, variances=variances, path_c=state.path_c / root)
