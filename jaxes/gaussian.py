@@ -15,10 +15,12 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxes import random
 from jaxes.bounds import Bounds, Smooth
-from jaxes.checks import check_choice, check_integer
+from jaxes.checks import as_number, check_choice, check_integer, check_value
+from jaxes.operators.cma import Parameters, parameters
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
 from jaxes.pytree import assign, pytree, static
 from jaxes.settings import has_finite_sides, point, positive
@@ -31,7 +33,7 @@ class GaussianState(State):
     """What every such strategy remembers, in units of the initial sigma."""
 
     mean: jax.Array  # (d,)
-    recent: jax.Array  # (10 + 30 d / lam,) the best fitness of the last generations, in a ring; infinite before
+    recent: jax.Array  # (10 + 30 d / lam,) at least: the best fitness of the last generations, in a ring; infinite before
     spread: jax.Array  # () largest less smallest fitness of the last generation
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
 
@@ -52,7 +54,9 @@ class Gaussian(Strategy):
         bounds: `Smooth()`, `Resample()`, `Clip()`, `Reflect()` or `Wrap()`.
         sampling: "independent", "mirrored", "orthogonal" or "sobol": see `jaxes.operators.sampling`.
 
-    sigma and start are leaves: they can be swept, batched and changed without a new program.
+    sigma and start are leaves: they can be swept, batched and changed without a new program. Where a strategy has `lam_max` and
+    it is given, so is lam: populations then have lam_max rows, of which the first lam count. A generation takes the time of
+    lam_max; `Result.evaluations` counts what counts.
     """
 
     LEAST: ClassVar[int] = 2
@@ -60,7 +64,7 @@ class Gaussian(Strategy):
 
     space: Space
     _: KW_ONLY
-    lam: int | None = static(default=None)
+    lam: Any = static(default=None, unless="lam_max")  # noqa: RUF009
     sigma: Any = None
     start: Any = None
     bounds: Bounds = SMOOTH
@@ -69,7 +73,7 @@ class Gaussian(Strategy):
     def __post_init__(self):
         owner, space = type(self).__name__, as_space(self.space)
         lam = 4 + math.floor(3 * math.log(space.dimension)) if self.lam is None else self.lam
-        lam = check_integer(owner, "lam", lam, at_least=self.LEAST)
+        lam = self._checked(owner, lam)
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
         if not isinstance(self.bounds, Bounds):
             raise TypeError(
@@ -81,6 +85,19 @@ class Gaussian(Strategy):
             for name in ("start", "sigma"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{owner}({name}=...) must be given for a space with an infinite side.")
+
+    def _checked(self, owner: str, lam: Any) -> Any:
+        """lam as it is stored: an integer, or a leaf where there is a `lam_max`."""
+        most = getattr(self, "lam_max", None)
+        if most is None:
+            return check_integer(owner, "lam", lam, at_least=self.LEAST)
+        most = check_integer(owner, "lam_max", most, at_least=self.LEAST)
+        if self.sampling == "mirrored":
+            raise ValueError(f'{owner}(lam_max=...) does not go with sampling="mirrored", whose pairs it would tear apart.')
+        may_be = f"an integer from {self.LEAST} to lam_max={most}"
+        check_value(owner, "lam", lam, lambda v: (v == np.round(v)) & (v >= self.LEAST) & (v <= most), may_be)
+        assign(self, lam_max=most)
+        return as_number(owner, "lam", lam, np.int32)
 
     @abc.abstractmethod
     def _begin(self, state: GaussianState) -> Any:
@@ -114,8 +131,21 @@ class Gaussian(Strategy):
 
     @property
     def population_size(self) -> int:
-        assert self.lam is not None
+        most = getattr(self, "lam_max", None)
+        return self.lam if most is None else most
+
+    @property
+    def evaluations(self) -> Any:
         return self.lam
+
+    def _parameters(self, dtype: Any) -> Parameters:
+        """The tutorial's learning rates and weights; the latter are 0 for candidates that do not count."""
+        d = self.space.dimension
+        return parameters(d, self.lam) if isinstance(self.lam, int) else parameters(d, self.lam, self.population_size, dtype)
+
+    def _remembered(self, lam: Any) -> Any:
+        """Over how many generations the best fitness is compared, as in pycma."""
+        return 10 + -(-30 * self.space.dimension // lam)
 
     def _unit(self) -> jax.Array:
         """(d,) the initial standard deviation."""
@@ -131,11 +161,12 @@ class Gaussian(Strategy):
             mean = self.space.between(lower, upper, u)
         else:
             mean = jnp.clip(self.space.encode(self.start), lower, upper)
+        least = self.lam if isinstance(self.lam, int) else min(4, self.population_size)
         return self._begin(
             GaussianState(
                 **vars(state),
                 mean=self.bounds.origin(mean, lower, upper) / self._unit(),
-                recent=jnp.full(10 + -(-30 * mean.shape[0] // self.population_size), jnp.inf, mean.dtype),
+                recent=jnp.full(self._remembered(least), jnp.inf, mean.dtype),
                 spread=jnp.asarray(jnp.inf, mean.dtype),
                 drawn=None,
             )
@@ -160,7 +191,7 @@ class Gaussian(Strategy):
         points = self.bounds.learnt(x, state.drawn, lower, upper)
         told = self._learn(state, points / self._unit()[None, :], fitness)
         best, at = fitness.min(), state.generation % state.recent.shape[0]
-        spread = jnp.where(jnp.isfinite(best), fitness.max() - best, jnp.inf)
+        spread = jnp.where(jnp.isfinite(best), self.worst(fitness) - best, jnp.inf)
         return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread, drawn=None)
 
     def step_size(self, state):
@@ -173,7 +204,11 @@ class Gaussian(Strategy):
         eps = float(jnp.finfo(self.space.dtype).eps)
         resolution = eps * jnp.abs(jnp.where(jnp.isfinite(state.best_fitness), state.best_fitness, 0))
         deviations = self._deviations(state)
-        history = state.recent.max() - state.recent.min()  # NaN, hence no reason, until all of it is known
+        size = state.recent.shape[0]
+        age = (state.generation - 1 - jnp.arange(size, dtype=jnp.int32)) % size
+        counts = age < self._remembered(self.lam)
+        history = state.recent.max(where=counts, initial=-jnp.inf) - state.recent.min(where=counts, initial=jnp.inf)
+        # NaN, hence no reason, until all of it is known
         axis = self._axis(state, state.generation % self.space.dimension)
         reasons = {
             StopReason.EQUALFUNVALS: history == 0,

@@ -262,7 +262,7 @@ def finish(task: Task, progress: Progress, records: Any, start: jax.Array) -> Re
         invalid=state.invalid,
         history=records,
         state=state,
-        population_size=jnp.int32(strategy.population_size),
+        population_size=jnp.asarray(strategy.evaluations, jnp.int32),
         target=None if task.stop.target is None else jnp.asarray(task.stop.target),
         targets=None if task.targets is None else objective.sign(task.targets),
         hits=progress.hits,
@@ -286,10 +286,11 @@ def _generation(task: Task, progress: Progress) -> Progress:
     x, asked = strategy._ask(state)
     fitness = objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args).astype(x.dtype)
     told = strategy.tell_flat(asked, x, fitness)
-    fitness = clean(fitness)
+    fitness = strategy.counted(clean(fitness))
     hits = progress.hits
     if task.targets is not None:
-        hits = jnp.where(hits == 0, _first_hits(state.generation, fitness, task.targets), hits)
+        before = jnp.minimum(state.generation, LIMIT // strategy.evaluations - 1) * strategy.evaluations
+        hits = jnp.where(hits == 0, _first_hits(before, fitness, task.targets), hits)
     reason = task.stop.reason(strategy, objective, told, x, fitness)
     record = None
     if task.every:
@@ -300,17 +301,17 @@ def _generation(task: Task, progress: Progress) -> Progress:
             generation=told.generation,
             best=objective.sign(told.best_fitness),
             population_best=objective.sign(fitness.min()),
-            population_mean=objective.sign(fitness.mean()),
+            population_mean=objective.sign(strategy.average(fitness)),
             step_size=strategy.step_size(told),
             custom=custom,
         )
     return Progress(told, progress.until, reason, record, hits)
 
 
-def _first_hits(generation: jax.Array, fitness: jax.Array, targets: jax.Array) -> jax.Array:
+def _first_hits(before: jax.Array, fitness: jax.Array, targets: jax.Array) -> jax.Array:
     """(t,) int32, the first evaluation of this generation that reached each target, counted from the run's first; 0 for none.
 
-    Counts stop at the largest multiple of the population that 31 bits hold.
+    `before` counts the evaluations of earlier generations, up to the largest multiple of the population that 31 bits hold.
     """
     size = fitness.shape[0]
 
@@ -325,5 +326,4 @@ def _first_hits(generation: jax.Array, fitness: jax.Array, targets: jax.Array) -
         return jnp.where(fitness[:, None] <= targets[None, :], number[:, None], size + 1).min(axis=0)
 
     first = lax.platform_dependent(fitness, targets, cpu=one_by_one, default=at_once)
-    before = jnp.minimum(generation, LIMIT // size - 1) * size
     return jnp.where(first <= size, before + first, 0)

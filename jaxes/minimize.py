@@ -106,7 +106,7 @@ def minimize(
             bar.update(done - bar.n)
         if callback is None:
             return None
-        evaluations = int(np.asarray(state.state.generation, np.int64).sum()) * strategy.population_size
+        evaluations = int(np.asarray(state.state.generation, np.int64).sum()) * int(strategy.evaluations)
         best = state.state.best[winner]
         seconds = time.perf_counter() - began
         return callback(Report(done, evaluations, fitness, finished, seconds, lambda: strategy.space.decode(best)))

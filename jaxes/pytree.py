@@ -14,13 +14,12 @@ import jax
 T = TypeVar("T")
 
 
-def static(*, default: Any = dataclasses.MISSING) -> Any:
-    """A field that picks the program (shapes, loop lengths, variants): hashable, compared by value, not a leaf."""
-    return dataclasses.field(default=default, metadata={"static": True})
+def static(*, default: Any = dataclasses.MISSING, unless: str | None = None) -> Any:
+    """A field that picks the program (shapes, loop lengths, variants): hashable, compared by value, not a leaf.
 
-
-def is_static(field: dataclasses.Field) -> bool:
-    return field.metadata.get("static", False)
+    With `unless`, it is a leaf in values that have a static field of that name which is not None.
+    """
+    return dataclasses.field(default=default, metadata={"static": True, "unless": unless})
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
@@ -28,19 +27,26 @@ def pytree(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass whose fields are leaves, but for those declared with `static()`."""
     cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    data = tuple(f.name for f in fields if not is_static(f))
-    meta = tuple(f.name for f in fields if is_static(f))
+    always = tuple(f.name for f in fields if not f.metadata.get("static"))
+    meta = tuple(f.name for f in fields if f.metadata.get("static"))
+    conditional = tuple((f.name, f.metadata["unless"]) for f in fields if f.metadata.get("unless"))
+
+    def names(value):
+        return always + tuple(name for name, condition in conditional if getattr(value, condition, None) is not None)
 
     def flatten(value):
-        return tuple(getattr(value, name) for name in data), tuple(getattr(value, name) for name in meta)
+        data = names(value)
+        return tuple(getattr(value, name) for name in data), tuple(None if n in data else getattr(value, n) for n in meta)
 
     def flatten_with_keys(value):
         children, aux = flatten(value)
-        return tuple(zip(map(jax.tree_util.GetAttrKey, data), children, strict=True)), aux
+        return tuple(zip(map(jax.tree_util.GetAttrKey, names(value)), children, strict=True)), aux
 
     def unflatten(aux, children):
         value = object.__new__(cls)
-        for name, item in (*zip(data, children, strict=True), *zip(meta, aux, strict=True)):
+        for name, item in zip(meta, aux, strict=True):
+            object.__setattr__(value, name, item)
+        for name, item in zip(names(value), children, strict=True):
             object.__setattr__(value, name, item)
         return value
 

@@ -81,7 +81,7 @@ def score(
     if gaps.ndim != 1 or not gaps.size or not (np.isfinite(gaps) & (gaps > 0)).all() or (np.diff(gaps) >= 0).any():
         raise ValueError(f"score(targets=...) must be positive numbers, each below the one before it, got {targets!r}.")
     stop = Stop(target=float(gaps[-1]), evaluations=budget)
-    generations = budget // made.population_size
+    generations = budget // int(made.evaluations)
     each, again = np.repeat(instances, repeats), np.tile(np.arange(repeats), len(instances))
 
     finished, hits, evaluations = [], [], []
@@ -97,7 +97,7 @@ def score(
                 def report(state: Progress, _: int, base=base, function=function) -> None:
                     if bar is not None:
                         bar.set_postfix_str(f"f{function}", refresh=False)
-                        spent = np.asarray(state.state.generation, np.int64).sum() * made.population_size
+                        spent = np.asarray(state.state.generation, np.int64).sum() * int(made.evaluations)
                         bar.update(base + int(spent) - bar.n)
 
                 result = drive(task, _batched(task), keys, generations, report, interrupted)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.checks import as_number, check_value
+from jaxes.checks import as_number, check_value, is_traced
 from jaxes.objective import Objective
 from jaxes.pytree import assign, pytree, static
 from jaxes.strategy import State, StopReason, Strategy
@@ -66,8 +66,10 @@ class Stop:
 
     def check(self, strategy: Strategy) -> None:
         """Refuses a budget that does not pay for one generation."""
-        size = strategy.population_size
-        check_value("Stop", "evaluations", self.evaluations, lambda v: v >= size, f"at least one generation's {size}")
+        size = strategy.evaluations
+        if not is_traced(size):
+            most = int(np.max(size))
+            check_value("Stop", "evaluations", self.evaluations, lambda v: v >= most, f"at least one generation's {most}")
 
     def reason(
         self,
@@ -87,13 +89,13 @@ class Stop:
         if self.stagnation is not None:
             met.append((StopReason.STAGNATION, state.generation - 1 - state.best_generation >= self.stagnation))
         if self.spread is not None and fitness is not None:
-            met.append((StopReason.SPREAD, fitness.max() - fitness.min() < _like(self.spread, fitness)))
+            met.append((StopReason.SPREAD, strategy.worst(fitness) - fitness.min() < _like(self.spread, fitness)))
         if self.diversity is not None and x is not None:
             met.append((StopReason.DIVERSITY, jnp.std(x, axis=0).max() < _like(self.diversity, x)))
         if self.step_size is not None:
             met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, state.best)))
         if self.evaluations is not None:
-            affordable = jnp.asarray(self.evaluations) // strategy.population_size
+            affordable = jnp.asarray(self.evaluations) // strategy.evaluations
             met.append((StopReason.EVALUATIONS, state.generation >= affordable))
         reason = strategy.stop_reason(state) if self.converged else jnp.asarray(StopReason.RUNNING, jnp.int32)
         for why, holds in reversed(met):

@@ -122,6 +122,31 @@ class Strategy(abc.ABC):
     def population_size(self) -> int:
         """How many candidates `ask` hands out; the leading axis of `population` and `fitness`."""
 
+    @property
+    def evaluations(self) -> Any:
+        """() how many of the candidates count, the first ones. The others, where the population size is a value, only make up
+        the shape; what is told of them is ignored."""
+        return self.population_size
+
+    def _counted(self) -> jax.Array | None:
+        """(population_size,) whether a candidate counts; None if all do."""
+        all_count = isinstance(self.evaluations, int)
+        return None if all_count else jnp.arange(self.population_size, dtype=jnp.int32) < self.evaluations
+
+    def counted(self, fitness: jax.Array) -> jax.Array:
+        """Fitness (population_size,) that is infinite where a candidate does not count."""
+        mask = self._counted()
+        return fitness if mask is None else jnp.where(mask, fitness, jnp.inf)
+
+    def worst(self, fitness: jax.Array) -> jax.Array:
+        """() the largest of those that count."""
+        mask = self._counted()
+        return jnp.max(fitness) if mask is None else jnp.max(fitness, initial=-jnp.inf, where=mask)
+
+    def average(self, fitness: jax.Array) -> jax.Array:
+        """() the mean of those that count."""
+        return jnp.mean(fitness, where=self._counted())
+
     @abc.abstractmethod
     def _init(self, state: State) -> State:
         """The algorithm's own initial state, made from the shared one."""
@@ -187,8 +212,9 @@ class Strategy(abc.ABC):
 
     def tell_flat(self, state: S, x: jax.Array, fitness: jax.Array) -> S:
         """`tell` for flat candidates (population_size, d), as the compiled loop has them."""
+        fitness = self.counted(fitness.astype(x.dtype))
         invalid = jnp.isnan(fitness)
-        fitness = clean(fitness.astype(x.dtype))
+        fitness = clean(fitness)
         winner = jnp.argmin(fitness)
         better = (jnp.min(fitness) < state.best_fitness) | (state.generation == 0)
         told = self._tell(state, x, fitness)

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import box, shifted_sphere
+from variants import assert_same, box, shifted_sphere
 
 import jaxes
-from jaxes import CMAES, Box, Resample, StopReason, run
+from jaxes import CMAES, MAES, Box, Resample, StopReason, run
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import COMPARED, ranks
 
@@ -168,10 +168,51 @@ def test_starts_are_uniform_in_the_box_by_default():
     np.testing.assert_allclose(means.std(0), np.array([1, 4]) / np.sqrt(12), rtol=0.05)
 
 
+@pytest.mark.parametrize("kind", [CMAES, MAES])
+def test_a_population_size_that_is_a_value_is_the_same_run(kind, x64):
+    """Rows beyond lam change nothing, are not counted, and do not recompile."""
+    traces = 0
+
+    @jax.jit
+    def program(strategy):
+        nonlocal traces
+        traces += 1
+        return run(strategy, shifted_sphere, 1, 120, targets=[1.0, 1e-3], stop={"spread": 1e-3})
+
+    for lam in (2, 6, 9):
+        fixed = run(kind(box(6), lam=lam), shifted_sphere, 1, 120, targets=[1.0, 1e-3], stop={"spread": 1e-3})
+        valued = program(kind(box(6), lam=lam, lam_max=20))
+        np.testing.assert_allclose(fixed.solution, valued.solution, rtol=1e-9)
+        for name in ("hits", "generations", "evaluations", "stop_reason"):
+            np.testing.assert_array_equal(getattr(fixed, name), getattr(valued, name))
+    assert traces == 1
+
+
+def test_what_is_told_beyond_lam_is_ignored():
+    strategy = CMAES(box(), lam=5, lam_max=8)
+    population, state = strategy.ask(strategy.init(0))
+    fitness = np.asarray(jax.vmap(shifted_sphere)(population))
+    told = [strategy.tell(state, population, np.where(np.arange(8) < 5, fitness, beyond)) for beyond in (-1e9, np.nan)]
+    assert_same(*told)
+    assert told[0].best_fitness == fitness[:5].min()
+    assert told[0].invalid == 0
+
+
+def test_population_sizes_are_swept_in_one_program():
+    strategy = CMAES(box(), lam=4, lam_max=16)
+    result = jaxes.sweep(strategy, shifted_sphere, 0, 100, over={"lam": [4, 8, 16]}, repeats=8, stop={"evaluations": 320})
+    np.testing.assert_array_equal(result.runs.evaluations, 320)
+    alone = jaxes.sweep(CMAES(box(), lam=8), shifted_sphere, 0, 40, over={"sigma": [0.3 * 4]}, repeats=8)
+    np.testing.assert_allclose(np.median(result.runs.fitness[1]), np.median(alone.runs.fitness[0]), rtol=0.02)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: CMAES(box(), lam=1), r"CMAES\(lam=...\) must be at least 2, got 1"),
+        (lambda: CMAES(box(), lam=9, lam_max=8), r"CMAES\(lam=...\) must be an integer from 2 to lam_max=8, got 9"),
+        (lambda: CMAES(box(), lam=4.5, lam_max=8), r"CMAES\(lam=...\) must be an integer from 2 to lam_max=8, got 4.5"),
+        (lambda: CMAES(box(), lam_max=8, sampling="mirrored"), r"CMAES\(lam_max=...\) does not go with sampling="),
         (lambda: CMAES(box(), root="qr"), r"CMAES\(root=...\) must be one of 'cholesky', 'symmetric', got 'qr'"),
         (lambda: CMAES(box(), sampling="halton"), r"CMAES\(sampling=...\) must be one of"),
         (lambda: CMAES(box(), sigma=-1.0), r"CMAES\(sigma=...\) must be positive and finite, got -1.0"),

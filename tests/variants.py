@@ -46,6 +46,7 @@ VARIANTS = {
     "reflect": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Reflect()},
     "wrap": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Wrap()},
     "CMAES": {"kind": CMAES, "sigma": 0.3},
+    "CMAES of a value": {"kind": CMAES, "lam": 9, "lam_max": 12, "sigma": 0.3},
     "CMAES symmetric": {"kind": CMAES, "lam": 9, "root": "symmetric", "bounds": Resample(), "sampling": "mirrored"},
     "SepCMAES": {"kind": SepCMAES, "sigma": 0.3},
     "MAES": {"kind": MAES, "sigma": 0.3},

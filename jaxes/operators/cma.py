@@ -1,58 +1,64 @@
 """Default parameters of the CMA-ES family (N. Hansen, The CMA Evolution Strategy: A Tutorial, 2016, arXiv 1604.00772).
 
-Computed on the host in float64 from the static d and lam; equation numbers are the tutorial's.
+Computed on the host in float64 where d and lam are static; equation numbers are the tutorial's.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 
 class Parameters(NamedTuple):
-    """Learning rates and weights."""
+    """Learning rates and weights; arrays where lam is a value."""
 
-    weights: np.ndarray  # (lam,), best candidate first; the better half sums to 1, the others are negative or 0
-    mu_eff: float
-    c_c: float
-    c_1: float
-    c_mu: float
-    c_sigma: float
-    d_sigma: float
+    weights: Any  # (lam,), best candidate first; the better half sums to 1, the others are negative or 0
+    mu_eff: Any
+    c_c: Any
+    c_1: Any
+    c_mu: Any
+    c_sigma: Any
+    d_sigma: Any
     chi: float  # E|N(0, I)|
+    total: Any  # sum of the weights
 
 
-def parameters(d: int, lam: int) -> Parameters:
-    """Those of the tutorial."""
-    raw = math.log((lam + 1) / 2) - np.log(np.arange(1, lam + 1))  # 49
-    positive, negative = raw[: lam // 2], raw[lam // 2 :]
-    mu_eff = effective(positive)
-    mu_eff_negative = effective(negative)
+def parameters(d: int, lam: Any, rows: int | None = None, dtype: Any = None) -> Parameters:
+    """Those of the tutorial. With `rows`, lam is a number at most as large, known or traced, and there are `rows` weights of
+    `dtype`, zeros after the first lam."""
+    xp: Any = np if rows is None else jnp
+    lam = lam if rows is None else jnp.asarray(lam, dtype)
+    rank = xp.arange(1, (lam if rows is None else rows) + 1, dtype=dtype)
+    raw = xp.where(rank <= lam, xp.log((lam + 1) / 2) - xp.log(rank), 0)  # 49
+    positive, negative = xp.maximum(raw, 0), xp.minimum(raw, 0)
+    mu_eff, mu_eff_negative = effective(positive), effective(negative)
     c_1 = 2 / ((d + 1.3) ** 2 + mu_eff)  # 57
-    c_mu = min(1 - c_1, 2 * (mu_eff - 2 + 1 / mu_eff) / ((d + 2) ** 2 + mu_eff))  # 58
+    c_mu = xp.minimum(1 - c_1, 2 * (mu_eff - 2 + 1 / mu_eff) / ((d + 2) ** 2 + mu_eff))  # 58
     alpha = 1 + 2 * mu_eff_negative / (mu_eff + 2)  # 51
-    if c_mu > 0:
-        alpha = min(1 + c_1 / c_mu, alpha, (1 - c_1 - c_mu) / (d * c_mu))  # 50, 52
-    weights = np.where(raw >= 0, raw / positive.sum(), alpha * raw / max(np.abs(negative).sum(), 1e-300))  # 53
+    least = xp.maximum(c_mu, 1e-30)
+    alpha = xp.minimum(xp.minimum(1 + c_1 / least, alpha), (1 - c_1 - c_mu) / (d * least))  # 50, 52
     c_sigma = (mu_eff + 2) / (d + mu_eff + 5)  # 55
-    return Parameters(
-        weights=weights,
+    found = Parameters(
+        weights=positive / positive.sum() - alpha * negative / negative.sum(),  # 53
         mu_eff=mu_eff,
         c_c=(4 + mu_eff / d) / (d + 4 + 2 * mu_eff / d),  # 56
         c_1=c_1,
         c_mu=c_mu,
         c_sigma=c_sigma,
-        d_sigma=damping(d, mu_eff) + c_sigma,
+        d_sigma=damping(d, mu_eff, xp) + c_sigma,
         chi=length(d),
+        total=1 - alpha,
     )
+    return found if rows is not None else Parameters(found.weights, *map(float, found[1:]))
 
 
 def separable(d: int, lam: int) -> Parameters:
     """Those of sep-CMA-ES (Ros & Hansen 2008, Table 1, with the learning rate of section 3), bounded by 1 for a large lam."""
     weights = better_half(lam, 1)
-    mu_eff = effective(weights)
+    mu_eff = float(effective(weights))
     c_sigma = (mu_eff + 2) / (d + mu_eff + 3)
     full = 2 / mu_eff / (d + 2**0.5) ** 2 + (1 - 1 / mu_eff) * min(1, (2 * mu_eff - 1) / ((d + 2) ** 2 + mu_eff))
     c_cov = min(1, full * (d + 2) / 3)
@@ -63,8 +69,9 @@ def separable(d: int, lam: int) -> Parameters:
         c_1=c_cov / mu_eff,
         c_mu=c_cov * (1 - 1 / mu_eff),
         c_sigma=c_sigma,
-        d_sigma=damping(d, mu_eff) + c_sigma,
+        d_sigma=float(damping(d, mu_eff)) + c_sigma,
         chi=length(d),
+        total=1.0,
     )
 
 
@@ -76,14 +83,14 @@ def better_half(lam: int, above: float) -> np.ndarray:
     return raw / raw.sum()
 
 
-def effective(weights: np.ndarray) -> float:
+def effective(weights: Any) -> Any:
     """How many equal weights have the variance of these."""
-    return float(weights.sum() ** 2 / (weights**2).sum())
+    return weights.sum() ** 2 / (weights**2).sum()
 
 
-def damping(d: int, mu_eff: float) -> float:
+def damping(d: int, mu_eff: Any, xp: Any = np) -> Any:
     """What the damping of the step size is above c_sigma."""
-    return 1 + 2 * max(0.0, math.sqrt((mu_eff - 1) / (d + 1)) - 1)
+    return 1 + 2 * (xp.maximum(1, (mu_eff - 1) / (d + 1)) ** 0.5 - 1)
 
 
 def length(d: int) -> float:

@@ -23,7 +23,6 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
 from jaxes.gaussian import Gaussian, GaussianState, floor
-from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -45,12 +44,13 @@ class CMAES(Gaussian):
     """CMA-ES (Hansen 2016), with active covariance matrix adaptation.
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         root: "cholesky", or "symmetric" for the paper's own root of the covariance matrix, by an eigendecomposition in every
             generation: several times slower, and no better in evaluations.
     """
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     root: Literal["cholesky", "symmetric"] = static(default="cholesky")
 
     def __post_init__(self):
@@ -66,7 +66,7 @@ class CMAES(Gaussian):
         return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
 
     def _learn(self, state, u, fitness):
-        d, p = self.space.dimension, parameters(self.space.dimension, self.population_size)
+        d, p = self.space.dimension, self._parameters(u.dtype)
         w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
         best = jnp.maximum(w, 0)
         y = (u - state.mean[None, :]) / state.sigma
@@ -85,7 +85,7 @@ class CMAES(Gaussian):
         y = jnp.where(w >= 0, 1, unit)[:, None] * y  # 46, here the vectors instead of their weights
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         covariance = (
-            (1 + lost - p.c_1 - p.c_mu * float(p.weights.sum())) * state.covariance
+            (1 + lost - p.c_1 - p.c_mu * p.total) * state.covariance
             + p.c_1 * path_c[:, None] * path_c[None, :]
             + p.c_mu * _mul((w[:, None] * y).T, y)
         )  # 47

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxes.gaussian import Gaussian, GaussianState, floor, reach
-from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -43,12 +42,13 @@ class MAES(Gaussian):
     """MA-ES (Beyer & Sendhoff 2017): CMA-ES without factoring a matrix.
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Bounds other than `Smooth()` cost O(d**3) in
-            generations in which they move a candidate.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Bounds other than `Smooth()` cost
+            O(d**3) in generations in which they move a candidate.
         active: negative weights for the worse half; False for the paper's weights.
     """
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     active: bool = static(default=True)
 
     def __post_init__(self):
@@ -68,7 +68,7 @@ class MAES(Gaussian):
         return dataclasses.replace(state, normals=z, steps=_mul(z, state.matrix.T))
 
     def _learn(self, state, u, fitness):
-        p = parameters(self.space.dimension, self.population_size)
+        p = self._parameters(u.dtype)
         weights = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
         best = jnp.maximum(weights, 0)
         y, z = _steps_and_normals(state, u)
@@ -80,7 +80,7 @@ class MAES(Gaussian):
 
         total = 1.0
         if self.active:
-            total = float(p.weights.sum())
+            total = p.total
             unit = state.mean.shape[0] / jnp.maximum(jnp.sum(z * z, axis=1), float(jnp.finfo(u.dtype).tiny) ** 0.5)
             weights = jnp.where(weights >= 0, weights, weights * unit)  # the tutorial's 46: M stays regular
         else:
