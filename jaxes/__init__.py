@@ -10,7 +10,7 @@ from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import CMAES, ES
+from jaxes.strategies import CMAES, ES, SNES, XNES
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 __all__ = [
     "CMAES",
     "ES",
+    "SNES",
+    "XNES",
     "Box",
     "Clip",
     "History",

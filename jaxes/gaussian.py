@@ -102,7 +102,7 @@ class Gaussian(Strategy):
 
     def _axis(self, state: Any, index: jax.Array) -> jax.Array:
         """(d,) a standard deviation along the principal axis of an index below d, in units of sigma."""
-        at = jnp.arange(self.space.dimension) == index
+        at = jnp.arange(self.space.dimension, dtype=index.dtype) == index
         return jnp.where(at, self._deviations(state), 0)
 
     @property

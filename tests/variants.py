@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 import jaxes
-from jaxes import CMAES, ES, Clip, OneFifth, Reflect, Resample, Schedule, SelfAdaptation, Wrap
+from jaxes import CMAES, ES, SNES, XNES, Clip, OneFifth, Reflect, Resample, Schedule, SelfAdaptation, Wrap
 from jaxes.strategy import State
 
 VARIANTS = {
@@ -33,6 +33,9 @@ VARIANTS = {
     "wrap": {"mu": 5, "lam": 20, "sigma": 0.3, "bounds": Wrap()},
     "CMAES": {"kind": CMAES, "sigma": 0.3},
     "CMAES symmetric": {"kind": CMAES, "lam": 9, "root": "symmetric", "bounds": Resample(), "sampling": "mirrored"},
+    "XNES": {"kind": XNES, "learning_rate": 0.5},
+    "XNES resampled": {"kind": XNES, "lam": 2, "bounds": Resample()},
+    "SNES": {"kind": SNES, "sigma": 0.3},
 }
 
 

@@ -2,6 +2,7 @@
 
 from jaxes.strategies.cmaes import CMAES
 from jaxes.strategies.es import ES
+from jaxes.strategies.nes import SNES, XNES
 
-ALL = (ES, CMAES)
+ALL = (ES, CMAES, XNES, SNES)
 """Every public strategy. The tests, the command line and the benchmarks read this list."""
