@@ -31,9 +31,9 @@ def ellipsoid(d, condition=1e6, seed=1):
     return f
 
 
-def around_0(f, optimum):
-    """Where samples lose no digits as the steps get small."""
-    return lambda x: f(x + optimum)
+def rugged(x):
+    """Ranks as good as random: steps that do not get small, in which the rounding of the start would count for ever."""
+    return jnp.cos(1e3 * jnp.sum(jnp.arange(1, x.shape[0] + 1, dtype=x.dtype) * x))
 
 
 def whole_space(d):
@@ -87,7 +87,7 @@ def test_steps_of_xnes_are_those_of_the_cmaes_package(d, lam, x64):
     """The same candidates and fitness told to both, 200 generations; more and fewer samples than coordinates."""
     strategy = XNES(whole_space(d), lam=lam, start=np.full(d, 1.0), sigma=0.5)
     peer = cmaes.XNES(mean=np.full(d, 1.0), sigma=0.5, population_size=lam)
-    for population, fitness, state in steps(strategy, around_0(ellipsoid(d, 1e4), 0.3)):
+    for population, fitness, state in steps(strategy, ellipsoid(d, 1e4) if d > lam else rugged):
         peer.tell(list(zip(population, fitness, strict=True)))
         np.testing.assert_allclose(0.5 * state.mean, peer._mean, rtol=1e-9)
         np.testing.assert_allclose(
@@ -96,7 +96,7 @@ def test_steps_of_xnes_are_those_of_the_cmaes_package(d, lam, x64):
         np.testing.assert_allclose(state.root, peer._B, atol=1e-9 * np.abs(peer._B).max())
     np.testing.assert_allclose(state.root @ state.whiten, np.eye(d), atol=1e-10)
     np.testing.assert_allclose(np.linalg.det(state.root), 1, rtol=1e-9)
-    assert np.linalg.cond(state.root) > 3  # it has learnt something
+    assert np.linalg.cond(state.root) > 1.5  # it has gone somewhere
 
 
 @pytest.mark.parametrize("d", [1, 10])
@@ -107,7 +107,7 @@ def test_steps_of_snes_are_those_of_the_paper(d, x64):
     strategy = SNES(whole_space(d), start=np.full(d, 1.0), sigma=0.5)
     mean, deviations = np.full(d, 1.0), np.full(d, 0.5)
     top = [max(0, math.log(lam / 2 + 1) - math.log(k)) for k in range(1, lam + 1)]
-    for population, fitness, state in steps(strategy, around_0(shifted_sphere, 0.7)):
+    for population, fitness, state in steps(strategy, rugged):
         toward, wider = np.zeros(d), np.zeros(d)
         for k, i in enumerate(np.argsort(fitness)):
             s = (population[i] - mean) / deviations
@@ -115,7 +115,7 @@ def test_steps_of_snes_are_those_of_the_paper(d, x64):
             toward, wider = toward + u * s, wider + u * (s**2 - 1)
         mean, deviations = mean + deviations * toward, deviations * np.exp(eta / 2 * wider)
         np.testing.assert_allclose(0.5 * state.mean, mean, rtol=1e-9)
-        np.testing.assert_allclose(0.5 * state.deviations, deviations, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(0.5 * state.deviations, deviations, rtol=1e-9)
 
 
 def test_utilities_are_the_papers():

@@ -33,6 +33,9 @@ from jaxes.pytree import assign, pytree
 LONGEST = 2.0
 """How much the logarithm of an axis may change in a generation."""
 
+FARTHEST = 1e8
+"""Standard deviations at which a sample, of a huge box that rounding made of it, still can be squared in single precision."""
+
 CHECKED = 4
 """Samples of a generation by which the inverse of B is held to B."""
 
@@ -74,7 +77,8 @@ class XNES(Gaussian):
         d, lam = self.space.dimension, self.population_size
         eta = (9 + 3 * math.log(d)) / (5 * d * d**0.5) if self.learning_rate is None else self.learning_rate
         w = jnp.asarray(utilities(lam), u.dtype)[ranks(fitness)]
-        y = (u - state.mean[None, :]) / state.sigma
+        step = u - state.mean[None, :]
+        y = jnp.clip(step / state.sigma, -FARTHEST, FARTHEST)
         z = _mul(y, state.whiten.T)
         # G = sum of w z z^T (the utilities sum to zero, so that the identity drops out) has rank lam at most: where that is
         # less than d, its exponential is that of a (lam, lam) matrix.
@@ -108,7 +112,7 @@ class XNES(Gaussian):
         root, whiten = jnp.where(usable, root, state.root), jnp.where(usable, whiten, state.whiten)
         eye = jnp.eye(d, dtype=u.dtype)  # where nothing but rounding was left, the covariance matrix is learnt anew
         root, whiten = jnp.where(wrong < 1, root, eye), jnp.where(wrong < 1, whiten, eye)
-        mean = state.mean + state.sigma * _mul(w, y)
+        mean = state.mean + _mul(w, step)
         sigma = floor(state.sigma * jnp.exp(growth), mean, jnp.linalg.norm(root, axis=1))
         return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten)
 
@@ -155,8 +159,9 @@ class SNES(Gaussian):
         d = self.space.dimension
         eta = (3 + math.log(d)) / (5 * d**0.5) if self.learning_rate is None else self.learning_rate
         w = jnp.asarray(utilities(self.population_size), u.dtype)[ranks(fitness)]
-        z = (u - state.mean[None, :]) / state.deviations[None, :]
-        mean = state.mean + state.deviations * _mul(w, z)
+        step = u - state.mean[None, :]
+        z = jnp.clip(step / state.deviations[None, :], -FARTHEST, FARTHEST)
+        mean = state.mean + _mul(w, step)
         growth = jnp.clip(eta / 2 * _mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
         deviations = jax.vmap(lambda s, m: floor(s, m[None], jnp.ones_like(m)[None]))(state.deviations * jnp.exp(growth), mean)
         return dataclasses.replace(state, mean=mean, deviations=deviations)
