@@ -10,12 +10,13 @@ from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import CMAES, ES, SNES, XNES
+from jaxes.strategies import CEM, CMAES, ES, SNES, XNES, IAMaLGaM
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CEM",
     "CMAES",
     "ES",
     "SNES",
@@ -23,6 +24,7 @@ __all__ = [
     "Box",
     "Clip",
     "History",
+    "IAMaLGaM",
     "OneFifth",
     "Problem",
     "Reflect",

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 import jaxes
-from jaxes import CMAES, ES, SNES, XNES, Clip, OneFifth, Reflect, Resample, Schedule, SelfAdaptation, Wrap
+from jaxes import CEM, CMAES, ES, SNES, XNES, Clip, IAMaLGaM, OneFifth, Reflect, Resample, Schedule, SelfAdaptation, Wrap
 from jaxes.strategy import State
 
 VARIANTS = {
@@ -34,8 +34,11 @@ VARIANTS = {
     "CMAES": {"kind": CMAES, "sigma": 0.3},
     "CMAES symmetric": {"kind": CMAES, "lam": 9, "root": "symmetric", "bounds": Resample(), "sampling": "mirrored"},
     "XNES": {"kind": XNES, "learning_rate": 0.5},
-    "XNES resampled": {"kind": XNES, "lam": 2, "bounds": Resample()},
+    "XNES resampled": {"kind": XNES, "lam": 12, "learning_rate": 0.5, "bounds": Resample(), "sampling": "mirrored"},
     "SNES": {"kind": SNES, "sigma": 0.3},
+    "CEM": {"kind": CEM, "lam": 40},
+    "IAMaLGaM": {"kind": IAMaLGaM},
+    "IAMaLGaM univariate": {"kind": IAMaLGaM, "lam": 16, "model": "univariate"},
 }
 
 

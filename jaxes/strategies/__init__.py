@@ -1,8 +1,9 @@
 """One file per family of algorithms, and the list of all of them."""
 
 from jaxes.strategies.cmaes import CMAES
+from jaxes.strategies.eda import CEM, IAMaLGaM
 from jaxes.strategies.es import ES
 from jaxes.strategies.nes import SNES, XNES
 
-ALL = (ES, CMAES, XNES, SNES)
+ALL = (ES, CMAES, XNES, SNES, CEM, IAMaLGaM)
 """Every public strategy. The tests, the command line and the benchmarks read this list."""
