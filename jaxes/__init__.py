@@ -10,20 +10,24 @@ from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import CMAES, ES, LMMAES, MAES, ElitistCMAES, SepCMAES
+from jaxes.strategies import CEM, CMAES, ES, LMMAES, MAES, SNES, XNES, ElitistCMAES, IAMaLGaM, SepCMAES
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CEM",
     "CMAES",
     "ES",
     "LMMAES",
     "MAES",
+    "SNES",
+    "XNES",
     "Box",
     "Clip",
     "ElitistCMAES",
     "History",
+    "IAMaLGaM",
     "OneFifth",
     "Problem",
     "Reflect",

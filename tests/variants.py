@@ -9,12 +9,16 @@ import optax
 
 import jaxes
 from jaxes import (
+    CEM,
     CMAES,
     ES,
     LMMAES,
     MAES,
+    SNES,
+    XNES,
     Clip,
     ElitistCMAES,
+    IAMaLGaM,
     OneFifth,
     Reflect,
     Resample,
@@ -53,6 +57,12 @@ VARIANTS = {
     "MAES passive": {"kind": MAES, "active": False, "bounds": Clip()},
     "ElitistCMAES": {"kind": ElitistCMAES},
     "LMMAES": {"kind": LMMAES, "sigma": 0.3},
+    "XNES": {"kind": XNES, "learning_rate": 0.5},
+    "XNES resampled": {"kind": XNES, "lam": 12, "learning_rate": 0.5, "bounds": Resample(), "sampling": "mirrored"},
+    "SNES": {"kind": SNES, "sigma": 0.3},
+    "CEM": {"kind": CEM, "lam": 40},
+    "IAMaLGaM": {"kind": IAMaLGaM},
+    "IAMaLGaM univariate": {"kind": IAMaLGaM, "lam": 16, "model": "univariate"},
 }
 
 

@@ -1,0 +1,217 @@
+"""CEM and IAMaLGaM, estimation of distribution algorithms: a Gaussian is estimated anew from the best of its samples.
+
+CEM smooths the mean and the variances of an elite. IAMaLGaM remembers the covariance matrix of its selection over generations,
+moves part of a population on along the path of the mean (anticipated mean shift), and scales the matrix up while improvements
+are found more than a standard deviation away, down where there are none (adaptive variance scaling). Invariant to translation
+and to monotone transforms of f. O(lam d) a generation; O(d**3 + lam d**2) for a full matrix.
+
+References: P.-T. de Boer, D. Kroese, S. Mannor & R. Rubinstein, A Tutorial on the Cross-Entropy Method, Annals of Operations
+Research 134 (2005), 19-67, section 5; R. Rubinstein & D. Kroese, The Cross-Entropy Method (2004), for dynamic smoothing.
+P. Bosman, J. Grahl & D. Thierens, Benchmarking Parameter-Free AMaLGaM on Functions With and Without Noise, Evolutionary
+Computation 21 (2013), 445-469; P. Bosman, On Empirical Memory Design, Faster Selection of Bayesian Factorizations and
+Parameter-Free Gaussian EDAs, GECCO 2009.
+Departures: they start from a Gaussian; IAMaLGaM from a uniform population in the papers, which also carry the best solution
+along in the population. No variance falls below what rounding resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import KW_ONLY
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.linalg import solve_triangular
+from jax.typing import ArrayLike
+
+from jaxes.checks import as_number, check_choice, check_integer, check_value
+from jaxes.gaussian import Gaussian, GaussianState
+from jaxes.operators.selection import ranks
+from jaxes.pytree import assign, pytree, static
+from jaxes.space import as_space
+
+TAU = 0.35
+"""Share of the population that IAMaLGaM selects."""
+
+
+@pytree
+class CEMState(GaussianState):
+    """What CEM learnt, in units of the initial sigma."""
+
+    variance: jax.Array  # (d,)
+
+
+@pytree
+class CEM(Gaussian):
+    """Cross-entropy method with independent coordinates (de Boer et al. 2005; Rubinstein & Kroese 2004).
+
+    Args:
+        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        lam: candidates a generation; default 100, and
+        elite: how many of them the distribution is estimated from; default a tenth, as in the tutorial's examples.
+        smoothing: weight of the elite's mean against the old mean; default 0.7, of the 0.5 to 0.9 recommended.
+        variance_smoothing: weight of the elite's variances in the first generation; default 0.9, of 0.8 to 0.99.
+        variance_decay: power q with which that weight falls, to variance_smoothing * (1 - (1 - 1/t)**q) in generation t: the
+            variances shrink as a power of t and not exponentially, lest they vanish before the optimum is found. Default 5,
+            of 5 to 10; infinity keeps the weight constant.
+    """
+
+    _: KW_ONLY
+    elite: int | None = static(default=None)
+    smoothing: ArrayLike = 0.7
+    variance_smoothing: ArrayLike = 0.9
+    variance_decay: ArrayLike = 5.0
+
+    def __post_init__(self):
+        if self.lam is None:
+            assign(self, lam=100)
+        super().__post_init__()
+        elite = max(1, round(0.1 * self.population_size)) if self.elite is None else self.elite
+        elite = check_integer("CEM", "elite", elite, at_least=1)
+        if elite > self.population_size:
+            raise ValueError(f"CEM(elite=...) must be at most lam={self.lam}, got {elite}.")
+        assign(self, elite=elite)
+        for name in ("smoothing", "variance_smoothing", "variance_decay"):
+            assign(self, **{name: as_number("CEM", name, getattr(self, name), self.space.dtype)})
+        for name in ("smoothing", "variance_smoothing"):
+            check_value("CEM", name, getattr(self, name), lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
+        check_value("CEM", "variance_decay", self.variance_decay, lambda v: v > 0, "positive")
+
+    def _begin(self, state):
+        return CEMState(**vars(state), variance=jnp.ones_like(state.mean))
+
+    def _points(self, state, z):
+        return state.mean[None, :] + jnp.sqrt(state.variance)[None, :] * z
+
+    def _learn(self, state, u, fitness):
+        assert self.elite is not None
+        w = jnp.where(ranks(fitness) < self.elite, 1 / self.elite, 0).astype(u.dtype)
+        center = _mul(w, u)
+        variance = _mul(w, jnp.square(u - center[None, :]))
+        age = (state.generation + 1).astype(u.dtype)
+        weight = self.variance_smoothing * (1 - (1 - 1 / age) ** self.variance_decay)
+        mean = self.smoothing * center + (1 - self.smoothing) * state.mean
+        variance = weight * variance + (1 - weight) * state.variance
+        return dataclasses.replace(state, mean=mean, variance=_bounded(variance, mean))
+
+    def _deviations(self, state):
+        return jnp.sqrt(state.variance)
+
+
+@pytree
+class IAMaLGaMState(GaussianState):
+    """What IAMaLGaM learnt, in units of the initial sigma."""
+
+    covariance: jax.Array  # (d, d), or (d,) its diagonal
+    root: jax.Array  # (d, d) its lower triangular factor, or (d,)
+    shift: jax.Array  # (d,) what the mean moved by, averaged over generations
+    multiplier: jax.Array  # () of the covariance matrix
+    stalled: jax.Array  # () int32, generations without improvement
+
+
+@pytree
+class IAMaLGaM(Gaussian):
+    """Incremental AMaLGaM (Bosman, Grahl & Thierens 2013), with a full or a diagonal covariance matrix.
+
+    Args:
+        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        lam: candidates a generation; default 10 sqrt(d), with a diagonal matrix 4 sqrt(d), as in the paper.
+        model: "full" or "univariate".
+    """
+
+    _: KW_ONLY
+    model: Literal["full", "univariate"] = static(default="full")
+
+    def __post_init__(self):
+        check_choice("IAMaLGaM", "model", self.model, RATES)
+        if self.lam is None:
+            factor = {"full": 10, "univariate": 4}[self.model]
+            least = math.floor(2 / TAU) + 1
+            assign(self, lam=max(least, math.floor(factor * math.sqrt(as_space(self.space).dimension))))
+        super().__post_init__()
+        check_integer("IAMaLGaM", "lam", self.lam, at_least=math.floor(2 / TAU) + 1)
+
+    def _begin(self, state):
+        one = jnp.ones_like(state.mean)
+        matrix = one if self.model == "univariate" else jnp.diag(one)
+        zero = jnp.zeros_like(one)
+        return IAMaLGaMState(
+            **vars(state), covariance=matrix, root=matrix, shift=zero, multiplier=one[0], stalled=jnp.zeros((), jnp.int32)
+        )
+
+    def _points(self, state, z):
+        y = state.root[None, :] * z if self.model == "univariate" else _mul(z, state.root.T)
+        shifted = jnp.arange(self.population_size) < math.floor(0.5 * TAU * self.population_size)
+        anticipated = jnp.where(shifted[:, None], 2 * state.multiplier * state.shift[None, :], 0)
+        return state.mean[None, :] + jnp.sqrt(state.multiplier) * y + anticipated
+
+    def _learn(self, state, u, fitness):
+        selected = selection_size(self.population_size)
+        eta, eta_shift = learning_rates(self.space.dimension, selected, self.model)
+        w = jnp.where(ranks(fitness) < selected, 1 / selected, 0).astype(u.dtype)
+        mean = _mul(w, u)
+        shift = (1 - eta_shift) * state.shift + eta_shift * (mean - state.mean)
+        y = u - mean[None, :]
+        if self.model == "univariate":
+            covariance = (1 - eta) * state.covariance + eta * _mul(w, jnp.square(y))
+            covariance = _bounded(covariance, mean)
+            root = jnp.sqrt(covariance)
+        else:
+            covariance = (1 - eta) * state.covariance + eta * _mul((w[:, None] * y).T, y)
+            covariance = (covariance + covariance.T) / 2
+            diagonal = jnp.diagonal(covariance)
+            covariance = covariance + jnp.diag(_bounded(diagonal, mean) - diagonal)
+            root = lax.linalg.cholesky(covariance, symmetrize_input=False)
+            usable = jnp.isfinite(root).all()
+            covariance, root = jnp.where(usable, covariance, state.covariance), jnp.where(usable, root, state.root)
+        multiplier, stalled = self._scaled(state, u, fitness)
+        return dataclasses.replace(
+            state, mean=mean, shift=shift, covariance=covariance, root=root, multiplier=multiplier, stalled=stalled
+        )
+
+    def _scaled(self, state, u, fitness):
+        """Adaptive variance scaling, by how far from the mean, in standard deviations, improvements are on average."""
+        better = fitness < state.best_fitness
+        share = better.astype(u.dtype) / jnp.maximum(jnp.sum(better), 1).astype(u.dtype)
+        away = _mul(share, u - state.mean[None, :])
+        away = away / state.root if self.model == "univariate" else solve_triangular(state.root, away, lower=True)
+        ratio = jnp.abs(away).max() / jnp.sqrt(state.multiplier)
+        improved, patience = better.any(), 25 + self.space.dimension
+        old = state.multiplier
+        stalled = jnp.where(improved, 0, state.stalled + jnp.where(old <= 1, 1, 0).astype(jnp.int32))
+        up = jnp.maximum(old, 1) / jnp.where(ratio > 1, 0.9, 1)
+        down = jnp.where((old > 1) | (stalled >= patience), 0.9 * old, old)
+        down = jnp.where((stalled < patience) & (down < 1), 1, down)
+        return jnp.clip(jnp.where(improved, up, down), 1e-10, 1e10), stalled
+
+    def _deviations(self, state):
+        variance = state.covariance if self.model == "univariate" else jnp.diagonal(state.covariance)
+        return jnp.sqrt(state.multiplier * variance)
+
+
+RATES = {"full": ((-1.1, 1.2, 1.6), (-1.2, 0.31, 0.5)), "univariate": ((-0.4, 0.15, -0.034), (-0.31, 0.27, 0.067))}
+"""Of the covariance matrix and of the shift, by Bosman (2009)."""
+
+
+def selection_size(lam: int) -> int:
+    return math.floor(TAU * lam)
+
+
+def learning_rates(d: int, selected: int, model: str) -> tuple[float, float]:
+    """Of the covariance matrix and of the mean shift."""
+    eta, eta_shift = (1 - math.exp(a * selected**b / d**c) for a, b, c in RATES[model])
+    return eta, eta_shift
+
+
+def _bounded(variance: jax.Array, mean: jax.Array) -> jax.Array:
+    """Variances (d,) that rounding resolves around a mean (d,) and that do not overflow."""
+    info = jnp.finfo(variance.dtype)
+    least = jnp.maximum(info.eps * jnp.abs(mean), float(info.tiny) ** 0.25)
+    return jnp.clip(variance, jnp.square(least), float(info.max) ** 0.5)
+
+
+def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

@@ -1,0 +1,192 @@
+"""XNES and SNES, natural evolution strategies.
+
+A Gaussian follows the natural gradient of the expected utility of its samples, which depends on their ranks alone. XNES steps
+along the exponential map: its covariance matrix A A^T stays positive definite, by A = sigma B with det B = 1 and
+B <- B exp(eta / 2 G). SNES has one standard deviation per coordinate instead. Both are invariant to translation and to
+monotone transforms of f, XNES to rotation too. O(lam d**2) and O(lam d) a generation.
+
+References: T. Glasmachers, T. Schaul, Y. Sun, D. Wierstra & J. Schmidhuber, Exponential Natural Evolution Strategies, GECCO
+2010; D. Wierstra et al., Natural Evolution Strategies, JMLR 15 (2014), 949-980, Algorithms 5 and 6, Table 1.
+Departures: where a step of XNES would make an axis more than e**2 times longer or shorter in a generation, the learning rate
+of that generation is reduced (SNES: that coordinate's step). Step sizes and the condition number stay within what rounding
+resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import KW_ONLY
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxes.checks import as_number, check_value
+from jaxes.gaussian import Gaussian, GaussianState, floor
+from jaxes.operators.expm import expm, phi
+from jaxes.operators.selection import ranks
+from jaxes.pytree import assign, pytree
+
+LONGEST = 2.0
+"""How much the logarithm of an axis may change in a generation."""
+
+FARTHEST = 1e8
+"""Standard deviations at which a sample, of a huge box that rounding made of it, still can be squared in single precision."""
+
+CHECKED = 4
+"""Samples of a generation by which the inverse of B is held to B."""
+
+
+@pytree
+class XNESState(GaussianState):
+    """What XNES learnt, in units of the initial sigma."""
+
+    sigma: jax.Array  # () step size
+    root: jax.Array  # (d, d) B, of determinant 1: the covariance matrix is sigma**2 B B^T
+    whiten: jax.Array  # (d, d) the inverse of B
+
+
+@pytree
+class XNES(Gaussian):
+    """Exponential natural evolution strategy, with full covariance matrix (Glasmachers et al. 2010).
+
+    Args:
+        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        learning_rate: of the step size and of the covariance matrix; default (9 + 3 ln d) / (5 d sqrt(d)), as in Table 1 of
+            Wierstra et al. (2014). Small populations need it; one of lam = 4 d or more bears several times as much.
+    """
+
+    _: KW_ONLY
+    learning_rate: ArrayLike | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_rate("XNES", self)
+
+    def _begin(self, state):
+        eye = jnp.eye(self.space.dimension, dtype=state.mean.dtype)
+        return XNESState(**vars(state), sigma=jnp.ones((), eye.dtype), root=eye, whiten=eye)
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
+
+    def _learn(self, state, u, fitness):
+        d, lam = self.space.dimension, self.population_size
+        eta = (9 + 3 * math.log(d)) / (5 * d * d**0.5) if self.learning_rate is None else self.learning_rate
+        w = jnp.asarray(utilities(lam), u.dtype)[ranks(fitness)]
+        step = u - state.mean[None, :]
+        y = jnp.clip(step / state.sigma, -FARTHEST, FARTHEST)
+        z = _mul(y, state.whiten.T)
+        # G = sum of w z z^T (the utilities sum to zero, so that the identity drops out) has rank lam at most: where that is
+        # less than d, its exponential is that of a (lam, lam) matrix.
+        small, tiny = lam < d, float(jnp.finfo(u.dtype).tiny)
+        gram = _mul(z, z.T) if small else _mul(z.T, z)
+        gradient = w[:, None] * gram if small else _mul((w[:, None] * z).T, z)
+        length = jnp.sqrt(jnp.maximum(jnp.sum(gradient * gradient.T), tiny))  # |G|, Frobenius
+        # An inverse that follows by the inverse factors drifts off by rounding; it is held to B along a few random directions
+        # in every generation, z of the first samples (Kaczmarz's projection, shortened so that it never overshoots). B waits
+        # where the inverse is a tenth off.
+        few = z[:CHECKED]
+        missed = _mul(y[:CHECKED] - _mul(few, state.root.T), state.whiten.T)
+        amend = missed / jnp.maximum(jnp.abs(_mul(few, few.T)).sum(1).max(), tiny)
+        wrong = jnp.sum(jnp.square(missed)) / jnp.maximum(jnp.sum(jnp.square(few)), tiny)
+        rate = jnp.where(wrong < 0.01, jnp.minimum(eta / 2, LONGEST / length), 0)
+        growth = rate * jnp.trace(gradient) / d
+
+        seen = _mul(z, state.whiten)
+        steps = rate * jnp.stack([gradient, -gradient])
+        if small:
+            forth, back = jax.vmap(lambda x: phi(x, LONGEST))(steps)
+            root = state.root + rate * _mul(y.T, _mul(forth, w[:, None] * z))
+            left = -rate * _mul(back, w[:, None] * (seen + _mul(_mul(z, amend.T), seen[:CHECKED])))
+            whiten = state.whiten + _mul(jnp.concatenate([z, amend]).T, jnp.concatenate([left, seen[:CHECKED]]))
+        else:
+            forth, back = jax.vmap(lambda x: expm(x, LONGEST))(steps)
+            root, whiten = _mul(state.root, forth), _mul(back, state.whiten + _mul(amend.T, seen[:CHECKED]))
+        root, whiten = jnp.exp(-growth) * root, jnp.exp(growth) * whiten
+
+        usable = _condition(root, whiten) < 1 / jnp.finfo(u.dtype).eps  # and not NaN
+        root, whiten = jnp.where(usable, root, state.root), jnp.where(usable, whiten, state.whiten)
+        eye = jnp.eye(d, dtype=u.dtype)  # where nothing but rounding was left, the covariance matrix is learnt anew
+        root, whiten = jnp.where(wrong < 1, root, eye), jnp.where(wrong < 1, whiten, eye)
+        mean = state.mean + _mul(w, step)
+        sigma = floor(state.sigma * jnp.exp(growth), mean, jnp.linalg.norm(root, axis=1))
+        return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten)
+
+    def _deviations(self, state):
+        return state.sigma * jnp.linalg.norm(state.root, axis=1)
+
+    def _condition(self, state):
+        return _condition(state.root, state.whiten)
+
+    def _axis(self, state, index):
+        return state.sigma * state.root[:, index]
+
+
+@pytree
+class SNESState(GaussianState):
+    """What SNES learnt, in units of the initial sigma."""
+
+    deviations: jax.Array  # (d,) standard deviations
+
+
+@pytree
+class SNES(Gaussian):
+    """Separable natural evolution strategy: XNES with one standard deviation per coordinate (Wierstra et al. 2014).
+
+    Args:
+        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        learning_rate: of the standard deviations; default (3 + ln d) / (5 sqrt(d)), as in Table 1.
+    """
+
+    _: KW_ONLY
+    learning_rate: ArrayLike | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_rate("SNES", self)
+
+    def _begin(self, state):
+        return SNESState(**vars(state), deviations=jnp.ones_like(state.mean))
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.deviations[None, :] * z
+
+    def _learn(self, state, u, fitness):
+        d = self.space.dimension
+        eta = (3 + math.log(d)) / (5 * d**0.5) if self.learning_rate is None else self.learning_rate
+        w = jnp.asarray(utilities(self.population_size), u.dtype)[ranks(fitness)]
+        step = u - state.mean[None, :]
+        z = jnp.clip(step / state.deviations[None, :], -FARTHEST, FARTHEST)
+        mean = state.mean + _mul(w, step)
+        growth = jnp.clip(eta / 2 * _mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
+        deviations = jax.vmap(lambda s, m: floor(s, m[None], jnp.ones_like(m)[None]))(state.deviations * jnp.exp(growth), mean)
+        return dataclasses.replace(state, mean=mean, deviations=deviations)
+
+    def _deviations(self, state):
+        return state.deviations
+
+
+def utilities(lam: int) -> np.ndarray:
+    """(lam,) best candidate first, summing to zero."""
+    raw = np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))
+    return raw / raw.sum() - 1 / lam
+
+
+def _condition(root: jax.Array, whiten: jax.Array) -> jax.Array:
+    """() the condition number of the covariance matrix, or down to 1 / d**2 of it: by Frobenius norms instead of axes."""
+    return jnp.sum(jnp.square(root)) * jnp.sum(jnp.square(whiten)) / root.shape[0] ** 2
+
+
+def _check_rate(owner: str, strategy: XNES | SNES) -> None:
+    if strategy.learning_rate is not None:
+        rate = as_number(owner, "learning_rate", strategy.learning_rate, strategy.space.dtype)
+        check_value(owner, "learning_rate", rate, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
+        assign(strategy, learning_rate=rate)
+
+
+def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

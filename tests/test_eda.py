@@ -1,0 +1,124 @@
+"""Estimation of distribution algorithms against slow references written from their papers."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_nes import ellipsoid, evaluations, rugged, steps, whole_space
+from variants import box, learnt, shifted_sphere
+
+from jaxes import CEM, Box, IAMaLGaM, run
+
+
+@pytest.mark.parametrize("decay", [5.0, np.inf])
+def test_steps_of_cem_are_those_of_the_tutorial(decay, x64):
+    d, lam, elite = 4, 30, 5
+    strategy = CEM(whole_space(d), lam=lam, elite=elite, variance_decay=decay, start=np.ones(d), sigma=0.5)
+    mean, variance = np.ones(d), np.full(d, 0.25)
+    for t, (population, fitness, state) in enumerate(steps(strategy, rugged), start=1):
+        best = population[np.argsort(fitness)[:elite]]
+        beta = 0.9 if math.isinf(decay) else 0.9 - 0.9 * (1 - 1 / t) ** decay
+        variance = beta * best.var(axis=0) + (1 - beta) * variance
+        mean = 0.7 * best.mean(axis=0) + 0.3 * mean
+        if variance.min() < 1e-12:
+            break
+        np.testing.assert_allclose(0.5 * state.mean, mean, rtol=1e-9)
+        np.testing.assert_allclose(0.25 * state.variance, variance, rtol=1e-9, atol=1e-15)
+    assert t > 15
+
+
+@pytest.mark.parametrize(("model", "lam"), [("full", 31), ("univariate", 12)])
+def test_steps_of_iamalgam_are_those_of_the_paper(model, lam, x64):
+    """Bosman, Grahl & Thierens (2013), in NumPy, 200 generations, with every case of the variance scaling."""
+    d, sigma = 10, 0.5
+    strategy = IAMaLGaM(whole_space(d), model=model, start=np.ones(d), sigma=sigma)
+    assert strategy.population_size == lam
+    count = int(0.35 * lam)
+    a = {"full": (1.1, 1.2, 1.6, 1.2, 0.31, 0.5), "univariate": (0.4, 0.15, -0.034, 0.31, 0.27, 0.067)}[model]
+    eta = 1 - math.exp(-a[0] * count ** a[1] / d ** a[2])
+    eta_shift = 1 - math.exp(-a[3] * count ** a[4] / d ** a[5])
+    mean, cov, shift = np.ones(d), sigma**2 * np.eye(d), np.zeros(d)
+    c, stall, best, seen = 1.0, 0, np.inf, set()
+
+    def f(x):  # improvements far away, then rarely, then never
+        return jnp.where(jnp.sum(x) > 0, jnp.maximum(jnp.sum(jnp.arange(1, d + 1, dtype=x.dtype) * x), 0), 0) + 1
+
+    for population, fitness, state in steps(strategy, f):
+        improved = population[fitness < best]
+        if len(improved):
+            stall, c_old = 0, c
+            c = max(c, 1.0)
+            z = np.linalg.solve(np.linalg.cholesky(c_old * cov), improved.mean(axis=0) - mean)
+            if np.abs(z).max() > 1:
+                c, seen = c / 0.9, seen | {"up"}
+        else:
+            stall += c <= 1
+            if c > 1 or stall >= 25 + d:
+                c, seen = 0.9 * c, seen | {"down" if c > 1 else "patience"}
+            if stall < 25 + d and c < 1:
+                c = 1.0
+        best = min(best, fitness.min())
+        chosen = population[np.argsort(fitness, kind="stable")[:count]]
+        new = chosen.mean(axis=0)
+        shift = (1 - eta_shift) * shift + eta_shift * (new - mean)
+        mean = new
+        now = (chosen - mean).T @ (chosen - mean) / count
+        cov = (1 - eta) * cov + eta * (now if model == "full" else np.diag(np.diag(now)))
+        if np.linalg.eigvalsh(cov).min() < 1e-12:
+            break
+        mine = state.covariance if model == "full" else np.diag(state.covariance)
+        np.testing.assert_allclose(sigma * state.mean, mean, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(sigma**2 * mine, cov, atol=1e-9 * np.abs(cov).max())
+        np.testing.assert_allclose(sigma * state.shift, shift, atol=1e-9 * np.abs(mean).max())
+        np.testing.assert_allclose(state.multiplier, c, rtol=1e-12)
+        assert state.stalled == stall
+    assert seen >= {"up", "down"}
+
+
+def test_the_mean_shift_is_anticipated(x64):
+    strategy = IAMaLGaM(whole_space(3), lam=20, start=np.zeros(3), sigma=1.0)
+    state = dataclasses.replace(strategy.init(0), shift=jnp.asarray([1.0, 2.0, 3.0]), multiplier=jnp.asarray(4.0))
+    z = jax.random.normal(jax.random.key(0), (20, 3))
+    moved = strategy._points(state, z) - 2 * z
+    np.testing.assert_allclose(moved[:3], np.tile([8.0, 16.0, 24.0], (3, 1)))
+    np.testing.assert_allclose(moved[3:], 0, atol=1e-12)
+
+
+def test_evaluations_to_the_target(x64):
+    options = {"start": np.full(5, 1.0), "sigma": 0.5}
+    space = Box(-5.0, 5.0, shape=5)
+    assert 1300 < evaluations(IAMaLGaM(space, **options), ellipsoid(5, 1e4), 300) < 1850
+    assert 420 < evaluations(IAMaLGaM(space, model="univariate", **options), shifted_sphere, 300) < 620
+    assert 600 < evaluations(CEM(space, **options), shifted_sphere, 100, target=1e-3) < 1000
+
+
+@pytest.mark.parametrize("kind", [CEM, IAMaLGaM])
+def test_float32_states_stay_finite_for_ever_after_convergence(kind):
+    strategy = kind(Box(-5.0, 5.0, shape=5), lam=16)
+
+    def f(x, which):
+        return jax.lax.switch(which, [lambda x: jnp.sum(x * x), shifted_sphere, ellipsoid(5), lambda x: jnp.sum(x) * 0], x)
+
+    go = jax.jit(jax.vmap(lambda key, which: run(strategy, f, key, 2000, args=which, stop={"converged": False}).state))
+    state = go(jax.random.split(jax.random.key(0), 8), jnp.arange(8) % 4)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(state)))
+    assert np.isfinite(jax.vmap(strategy.step_size)(state)).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: CEM(box(), lam=10, elite=11), r"CEM\(elite=...\) must be at most lam=10, got 11"),
+        (lambda: CEM(box(), elite=0), r"CEM\(elite=...\) must be at least 1, got 0"),
+        (lambda: CEM(box(), smoothing=1.5), r"CEM\(smoothing=...\) must be above 0 and at most 1, got 1.5"),
+        (lambda: CEM(box(), variance_decay=0.0), r"CEM\(variance_decay=...\) must be positive, got 0.0"),
+        (lambda: IAMaLGaM(box(), model="tree"), r"IAMaLGaM\(model=...\) must be one of 'full', 'univariate', got 'tree'"),
+        (lambda: IAMaLGaM(box(), lam=5), r"IAMaLGaM\(lam=...\) must be at least 6, got 5"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
