@@ -90,8 +90,8 @@ def test_the_mean_shift_is_anticipated(x64):
 def test_evaluations_to_the_target(x64):
     options = {"start": np.full(5, 1.0), "sigma": 0.5}
     space = Box(-5.0, 5.0, shape=5)
-    assert 1300 < evaluations(IAMaLGaM(space, **options), ellipsoid(5, 1e4), 300) < 1850
-    assert 420 < evaluations(IAMaLGaM(space, model="univariate", **options), shifted_sphere, 300) < 620
+    assert 1300 < evaluations(IAMaLGaM(space, **options), ellipsoid(5, 1e4), 120, runs=16) < 1850
+    assert 420 < evaluations(IAMaLGaM(space, model="univariate", **options), shifted_sphere, 100) < 620
     assert 600 < evaluations(CEM(space, **options), shifted_sphere, 100, target=1e-3) < 1000
 
 

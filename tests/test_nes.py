@@ -61,10 +61,10 @@ def evaluations(strategy, f, generations, target=1e-8, runs=32):
     return np.median(np.where(np.asarray(hits) > 0, hits, np.inf))
 
 
-@pytest.mark.parametrize("norm", [1e-9, 0.3, 2.0])
+@pytest.mark.parametrize("norm", [0.3, 2.0])
 def test_the_exponential_is_scipys(norm, x64):
     for dtype, tolerance in ((np.float64, 4e-15), (np.float32, 2e-6)):
-        for n in (1, 2, 7, 30):
+        for n in (1, 17):
             m = np.random.RandomState(n).randn(n, n)
             m = m + m.T
             m = (m * (norm / np.abs(np.linalg.eigvalsh(m)).max())).astype(dtype)
@@ -126,10 +126,10 @@ def test_utilities_are_the_papers():
 
 
 def test_evaluations_to_the_target(x64):
-    """Table 1's learning rate is cautious, and says so: medians of 32 runs in 10 dimensions."""
+    """Table 1's learning rate is cautious, and says so: medians in 10 dimensions."""
     options = {"start": np.full(10, 1.0), "sigma": 0.5}
     xnes, snes = XNES(Box(-5.0, 5.0, shape=10), **options), SNES(Box(-5.0, 5.0, shape=10), **options)
-    assert 7500 < evaluations(xnes, ellipsoid(10), 1600) < 9700
+    assert 7500 < evaluations(xnes, ellipsoid(10), 1100, runs=16) < 9700
     assert 1600 < evaluations(snes, shifted_sphere, 400) < 2200
 
 
@@ -165,7 +165,7 @@ def test_rotating_the_problem_rotates_a_run_of_xnes_and_not_of_snes(x64):
 
 def test_the_learning_rate_is_limited_to_what_the_exponential_is_exact_for(x64):
     """A candidate from far away, as a user may tell: the axes grow by e**2 at most, and B stays the inverse of its inverse."""
-    for d, lam in ((6, 4), (3, 8)):
+    for d, lam in [(6, 4)]:
         strategy = XNES(whole_space(d), lam=lam, start=np.zeros(d), sigma=1.0)
         population, state = strategy.ask(strategy.init(0))
         told = strategy.tell(state, 100 * population, np.arange(lam, dtype=float))
@@ -182,13 +182,13 @@ def test_the_learning_rate_is_limited_to_what_the_exponential_is_exact_for(x64):
 
 @pytest.mark.parametrize("kind", [XNES, SNES])
 def test_float32_states_stay_finite_for_ever_after_convergence(kind):
-    strategy = kind(Box(-5.0, 5.0, shape=5), learning_rate=0.6)
+    strategy = kind(Box(-5.0, 5.0, shape=12), learning_rate=0.6)  # more coordinates than samples
 
     def f(x, which):
-        return jax.lax.switch(which, [lambda x: jnp.sum(x * x), shifted_sphere, ellipsoid(5), lambda x: jnp.sum(x) * 0], x)
+        return jax.lax.switch(which, [lambda x: jnp.sum(x * x), shifted_sphere, ellipsoid(12), lambda x: jnp.sum(x) * 0], x)
 
-    go = jax.jit(jax.vmap(lambda key, which: run(strategy, f, key, 3000, args=which, stop={"converged": False}).state))
-    state = go(jax.random.split(jax.random.key(0), 16), jnp.arange(16) % 4)
+    go = jax.jit(jax.vmap(lambda key, which: run(strategy, f, key, 2000, args=which, stop={"converged": False}).state))
+    state = go(jax.random.split(jax.random.key(0), 8), jnp.arange(8) % 4)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(state)))
     assert np.isfinite(jax.vmap(strategy.step_size)(state)).all()
 
