@@ -161,14 +161,18 @@ def test_split_run_is_whole_run(name):
 def test_float32_and_float64(name, x64):
     for dtype in (np.float32, np.float64):
         strategy = make(name, Box(dtype(-2), dtype(2), shape=(3,)))
-        state = strategy.init(0)
-        population, state = strategy.ask(state)
-        fitness = jax.vmap(shifted_sphere)(population)
-        state = strategy.tell(state, population, fitness)
+
+        def generation(key, strategy=strategy):
+            population, state = strategy.ask(strategy.init(key))
+            fitness = jax.vmap(shifted_sphere)(population)
+            return population, fitness, state, strategy.tell(state, population, fitness), strategy.stop_reason(state)
+
+        population, fitness, asked, told, _ = jax.eval_shape(generation, jax.random.key(0))
         assert population.dtype == fitness.dtype == dtype
-        floats = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-        assert floats
-        assert set(floats) == {np.dtype(dtype)}
+        for state in (asked, told):
+            floats = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+            assert floats
+            assert set(floats) == {np.dtype(dtype)}
 
 
 @each
