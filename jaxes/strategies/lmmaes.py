@@ -85,7 +85,7 @@ class LMMAES(Gaussian):
     def _learn(self, state, u, fitness):
         d, lam = self.space.dimension, self.population_size
         weights = better_half(lam, 0.5)
-        mu_eff = effective(weights)
+        mu_eff = float(effective(weights))
         c_sigma, c_c, _ = self._rates()
         w = jnp.asarray(weights, u.dtype)[ranks(fitness)]
 
