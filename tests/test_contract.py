@@ -112,7 +112,7 @@ def test_alone_is_in_a_batch_with_bad_neighbours(name):
             np.testing.assert_array_equal(alone.fitness, batch.fitness[i])
             close(learnt(alone.state), learnt(batch[i].state), rtol=1e-3, atol=1e-3)
     assert np.isinf(batch.fitness[1::2]).all()
-    assert (batch.invalid[1::2] == 40 * strategy.population_size).all()
+    assert (batch.invalid[1::2] == 40 * strategy.evaluations).all()
     finite = jax.tree.map(lambda leaf: leaf[1::2], learnt(batch.state))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(finite))
 
@@ -132,7 +132,7 @@ def test_hyperparameters_do_not_recompile(name):
     changed = make(name, Box(np.float64(-1.5), [1.0, 2.0, 3.0], shape=3))
     changed = dataclasses.replace(changed, space=Box(-jnp.ones(3), np.ones(3, np.float32)))
     program(dataclasses.replace(strategy, space=Box(-jnp.float32(1.0), 1, shape=3)), jax.random.key(1))
-    numbers = jax.tree.map(lambda leaf: leaf * 0.9, strategy)
+    numbers = jax.tree.map(lambda leaf: (leaf * 0.9).astype(leaf.dtype), strategy)
     program(numbers, jax.random.key(2))
     assert traces == 1
     program(changed, jax.random.key(3))  # bounds of other shapes are another program
