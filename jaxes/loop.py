@@ -289,7 +289,7 @@ def _generation(task: Task, progress: Progress) -> Progress:
     fitness = strategy.counted(clean(fitness))
     hits = progress.hits
     if task.targets is not None:
-        before = jnp.minimum(state.generation, LIMIT // strategy.evaluations - 1) * strategy.evaluations
+        before = jnp.minimum(state.generation, LIMIT // strategy.evaluations) * strategy.evaluations
         hits = jnp.where(hits == 0, _first_hits(before, fitness, task.targets), hits)
     reason = task.stop.reason(strategy, objective, told, x, fitness)
     record = None
@@ -311,7 +311,7 @@ def _generation(task: Task, progress: Progress) -> Progress:
 def _first_hits(before: jax.Array, fitness: jax.Array, targets: jax.Array) -> jax.Array:
     """(t,) int32, the first evaluation of this generation that reached each target, counted from the run's first; 0 for none.
 
-    `before` counts the evaluations of earlier generations, up to the largest multiple of the population that 31 bits hold.
+    `before` counts the evaluations of earlier generations; counts stop at what 31 bits hold.
     """
     size = fitness.shape[0]
 
@@ -326,4 +326,4 @@ def _first_hits(before: jax.Array, fitness: jax.Array, targets: jax.Array) -> ja
         return jnp.where(fitness[:, None] <= targets[None, :], number[:, None], size + 1).min(axis=0)
 
     first = lax.platform_dependent(fitness, targets, cpu=one_by_one, default=at_once)
-    return jnp.where(first <= size, before + first, 0)
+    return jnp.where(first <= size, jnp.minimum(before, LIMIT - size) + first, 0)

@@ -79,7 +79,7 @@ def test_hits_within_a_generation(platform, monkeypatch):
         monkeypatch.setattr("jaxes.loop.lax.platform_dependent", lambda *arguments, cpu, default: default(*arguments))
     fitness = jnp.asarray([5.0, 3.0, jnp.inf, 3.0, 1.0, 2.0, -jnp.inf])
     targets = jnp.asarray([9.0, 3.0, 2.0, 0.0, -jnp.inf, 4.0])
-    np.testing.assert_array_equal(_first_hits(jnp.int32(10), fitness, targets), [71, 72, 75, 77, 77, 72])
+    np.testing.assert_array_equal(_first_hits(jnp.int32(70), fitness, targets), [71, 72, 75, 77, 77, 72])
     np.testing.assert_array_equal(_first_hits(jnp.int32(0), fitness[:1], targets), [1, 0, 0, 0, 0, 0])
     late = _first_hits(jnp.int32(2**31 - 2), fitness, targets)
     assert (late > 2**31 - 16).all()

@@ -87,6 +87,7 @@ def test_a_maximised_objective_reports_its_own_sign():
 
 def test_ctrl_c_returns_the_best_so_far(capfd):
     before = signal.getsignal(signal.SIGINT)
+    minimize(shifted_sphere, strategy=STRATEGY, generations=3, runs=8, history=False, progress=False)  # compiles
     threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.perf_counter()
     result = minimize(shifted_sphere, strategy=STRATEGY, generations=10**9, runs=8, history=False, progress=False)
