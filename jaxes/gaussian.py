@@ -191,7 +191,7 @@ class Gaussian(Strategy):
         points = self.bounds.learnt(x, state.drawn, lower, upper)
         told = self._learn(state, points / self._unit()[None, :], fitness)
         best, at = fitness.min(), state.generation % state.recent.shape[0]
-        spread = jnp.where(jnp.isfinite(best), self.worst(fitness) - best, jnp.inf)
+        spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)
         return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread, drawn=None)
 
     def step_size(self, state):

@@ -1,8 +1,9 @@
 """run(): a strategy, an objective and a key in, a `Result` out, as one compiled program.
 
 The loop is a `while` over blocks of generations, and a block is a `scan`. A run that has met its stop condition is frozen
-until its block ends; the `while` ends when all runs have stopped, so a batch takes as long as its slowest run. Memory
-does not grow with generations unless history is asked for.
+until its block ends; the `while` ends when all runs have stopped, so a batch takes as long as its slowest run. A strategy of
+several stages has such a loop for each, within a loop over all: a stage takes no time when no run is in it. Memory does not
+grow with generations unless history is asked for.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from jaxes.checks import as_key, as_leaf, check_integer, check_value
 from jaxes.objective import Objective, as_objective, as_static, check_objective
 from jaxes.pytree import node_types, pytree, static
 from jaxes.result import History, Result
-from jaxes.stop import LIMIT, Stop, StopReason, as_stop
-from jaxes.strategy import Purpose, State, Strategy, clean, stream
+from jaxes.stop import Stop, StopReason, as_stop
+from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, stream
 
 BLOCK = 16
 """Generations between two looks at whether all runs have stopped. On an accelerator each look waits for the device."""
@@ -48,7 +49,8 @@ class Progress:
     """Where a run stands between two generations."""
 
     state: State
-    until: jax.Array  # () int32, generation at which the run ends
+    start: jax.Array  # () int32, generation at which the run began
+    until: jax.Array  # () int32, generation at which it ends
     reason: jax.Array  # () int32 `StopReason`
     record: Any  # the latest `History` record, or None
     hits: Any  # (t,) int32, the evaluation that first reached each target, 0 for none yet; or None
@@ -164,11 +166,22 @@ def as_targets(owner: str, targets: Any, dtype: Any, maximise: bool) -> jax.Arra
 
 @functools.partial(jax.jit, static_argnames="rows")
 def _run(task: Task, state: State, generations: jax.Array, rows: int) -> Result:
-    start = state.generation
     progress = begin(task, state, generations)
-    records = record_buffer(progress, rows)
-    progress, records, _ = advance(task, progress, records, 0, generations)
-    return finish(task, progress, records, start)
+    return finish(task, *_ended(task, progress, record_buffer(progress, rows)))
+
+
+def _ended(task: Task, progress: Progress, records: Any) -> tuple[Progress, Any]:
+    """A run's end, through all of its strategy's stages."""
+    stages = range(len(task.strategy.stages))
+
+    def through(carry):
+        for stage in stages:
+            carry = advance(task, stage, *carry, LIMIT)
+        return carry
+
+    if len(stages) == 1:
+        return through((progress, records))
+    return lax.while_loop(lambda carry: _active(carry[0]), through, (progress, records))
 
 
 def rows_of(task: Task, generations: int) -> int:
@@ -184,10 +197,10 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     # A state that has already stopped stays as it is, as far as the state alone tells.
     reason = jnp.where(state.generation > 0, task.stop.reason(task.strategy, task.objective, state), StopReason.RUNNING)
     hits = None if task.targets is None else jnp.zeros(task.targets.shape, jnp.int32)
-    progress = Progress(state, until, reason.astype(jnp.int32), None, hits)
+    progress = Progress(state, state.generation, until, reason.astype(jnp.int32), None, hits)
     if not task.every:
         return progress
-    shapes = jax.eval_shape(lambda p: _generation(task, p).record, progress)
+    shapes = jax.eval_shape(lambda p: _generation(task, task.strategy.stages[0], p).record, progress)
     return dataclasses.replace(progress, record=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
 
 
@@ -203,54 +216,71 @@ def record_buffer(progress: Progress, rows: int) -> Any:
 
 def advance(
     task: Task,
+    stage: int,
     progress: Progress,
     records: Any,
-    done: ArrayLike,
-    end: ArrayLike,
+    most: ArrayLike,
     axes: tuple[int | None, ...] | None = None,
-) -> tuple[Progress, Any, jax.Array]:
-    """Runs generations `done` to `end`, counted from the start, or until all runs have stopped.
+    idle: ArrayLike = 0,
+) -> tuple[Progress, Any]:
+    """Runs generations of one stage of the strategy: `most` of them, or until no run is active in it, or no more than `idle`.
 
     With `axes` (the vmap axis of every leaf of `task`), `progress` and `records` are those of a batch, and the loop asks
     once a block for all of it.
     """
     leaves, structure = jax.tree.flatten(task)
 
-    def step(progress):
+    def lanes(function, *arguments):
         if axes is None:
-            return _unless_stopped(task, progress)
-        return jax.vmap(lambda p, *ls: _unless_stopped(structure.unflatten(ls), p), in_axes=(0, *axes))(progress, *leaves)
+            return function(task, *arguments)
+        batched = (0,) * len(arguments)
+        return jax.vmap(lambda *a: function(structure.unflatten(a[len(arguments) :]), *a[: len(arguments)]), (*batched, *axes))(
+            *arguments, *leaves
+        )
+
+    def active(progress):
+        return jnp.sum(lanes(functools.partial(in_stage, stage), progress), dtype=jnp.int32)
 
     def generation(_, carry):
         progress, records, done = carry
-        progress = step(progress)
+        progress = lanes(functools.partial(_unless_stopped, stage), progress)
         if task.every:
-            # A generation overwrites its record until the last one of it; past the end, rows are clamped.
-            row = done // task.every
-            records = jax.tree.map(lambda r, new: _write(r, new, row), records, progress.record)
+            records = _written(task, progress, records, axes is not None)
         return progress, records, done + 1
 
     def block(carry):
         # One run may be a lane of a batch, so its loops must be equally long; generations past the end are frozen.
-        count = BLOCK if axes is None else jnp.minimum(BLOCK, end - carry[2])
+        count = BLOCK if axes is None else jnp.minimum(BLOCK, most - carry[2])
         return lax.fori_loop(0, count, generation, carry)
 
     def go_on(carry):
-        return jnp.any(_active(carry[0])) & (carry[2] < end)
+        return (active(carry[0]) > idle) & (carry[2] < most)
 
-    return lax.while_loop(go_on, block, (progress, records, jnp.int32(done)))
+    progress, records, _ = lax.while_loop(go_on, block, (progress, records, jnp.int32(0)))
+    return progress, records
+
+
+def _written(task: Task, progress: Progress, records: Any, batched: bool) -> Any:
+    """Records with the latest one of every run: a generation overwrites its record until the last one of it."""
+    row = jnp.maximum(progress.state.generation - 1 - progress.start, 0) // task.every
+    if not batched:
+        return jax.tree.map(lambda r, new: _write(r, new, row), records, progress.record)
+    if len(task.strategy.stages) == 1:  # runs keep step, but for those that have stopped
+        return jax.tree.map(lambda r, new: _write(r, new, row.max()), records, progress.record)
+    lane = jnp.arange(row.shape[0], dtype=jnp.int32)
+    return jax.tree.map(lambda r, new: r.at[row, lane].set(new) if r.shape[0] else r, records, progress.record)
 
 
 def _write(records: jax.Array, record: jax.Array, row: jax.Array) -> jax.Array:
     return lax.dynamic_update_slice_in_dim(records, record[None], row, 0) if records.shape[0] else records
 
 
-def finish(task: Task, progress: Progress, records: Any, start: jax.Array) -> Result:
-    """The result of one run that began at generation `start`."""
+def finish(task: Task, progress: Progress, records: Any) -> Result:
+    """The result of one run."""
     state, strategy, objective = progress.state, task.strategy, task.objective
     if task.every:
         # Rows after a run stopped were not all written; they repeat its last one.
-        last = jnp.maximum(-(-(state.generation - start) // task.every) - 1, 0)
+        last = jnp.maximum(-(-(state.generation - progress.start) // task.every) - 1, 0)
         records = jax.tree.map(lambda r: r[jnp.minimum(jnp.arange(r.shape[0]), last)] if r.shape[0] else r, records)
     ended = progress.state.generation >= progress.until
     reason = jnp.where((progress.reason == StopReason.RUNNING) & ended, StopReason.GENERATIONS, progress.reason)
@@ -263,6 +293,7 @@ def finish(task: Task, progress: Progress, records: Any, start: jax.Array) -> Re
         history=records,
         state=state,
         population_size=jnp.asarray(strategy.evaluations, jnp.int32),
+        spent=None if len(strategy.stages) == 1 else strategy.spent(state),
         target=None if task.stop.target is None else jnp.asarray(task.stop.target),
         targets=None if task.targets is None else objective.sign(task.targets),
         hits=progress.hits,
@@ -274,23 +305,29 @@ def _active(progress: Progress) -> jax.Array:
     return (progress.reason == StopReason.RUNNING) & (progress.state.generation < progress.until)
 
 
-def _unless_stopped(task: Task, progress: Progress) -> Progress:
-    """One generation of a run that is active; a run that has stopped stays bit for bit as it is."""
+def in_stage(stage: int, task: Task, progress: Progress) -> jax.Array:
+    """() whether a run is to go on in a stage of its strategy."""
     active = _active(progress)
-    return jax.tree.map(lambda a, b: jnp.where(active, a, b), _generation(task, progress), progress)
+    return active if len(task.strategy.stages) == 1 else active & (task.strategy.stage(progress.state) == stage)
 
 
-def _generation(task: Task, progress: Progress) -> Progress:
-    """One more generation."""
-    strategy, objective, state = task.strategy, task.objective, progress.state
+def _unless_stopped(stage: int, task: Task, progress: Progress) -> Progress:
+    """One generation of a run that is active in a stage; any other stays bit for bit as it is."""
+    active = in_stage(stage, task, progress)
+    after = _generation(task, task.strategy.stages[stage], progress)
+    return jax.tree.map(lambda a, b: jnp.where(active, a, b), after, progress)
+
+
+def _generation(task: Task, strategy: Strategy, progress: Progress) -> Progress:
+    """One more generation, by a stage of the strategy."""
+    objective, state = task.objective, progress.state
     x, asked = strategy._ask(state)
     fitness = objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args).astype(x.dtype)
     told = strategy.tell_flat(asked, x, fitness)
-    fitness = strategy.counted(clean(fitness))
+    fitness = strategy.counted(state, clean(fitness))
     hits = progress.hits
     if task.targets is not None:
-        before = jnp.minimum(state.generation, LIMIT // strategy.evaluations) * strategy.evaluations
-        hits = jnp.where(hits == 0, _first_hits(before, fitness, task.targets), hits)
+        hits = jnp.where(hits == 0, _first_hits(strategy.spent(state), fitness, task.targets), hits)
     reason = task.stop.reason(strategy, objective, told, x, fitness)
     record = None
     if task.every:
@@ -299,13 +336,14 @@ def _generation(task: Task, progress: Progress) -> Progress:
             custom = task.record(told, jax.vmap(strategy.space.decode)(x), objective.sign(fitness))
         record = History(
             generation=told.generation,
+            evaluations=strategy.spent(told),
             best=objective.sign(told.best_fitness),
             population_best=objective.sign(fitness.min()),
-            population_mean=objective.sign(strategy.average(fitness)),
+            population_mean=objective.sign(strategy.average(state, fitness)),
             step_size=strategy.step_size(told),
             custom=custom,
         )
-    return Progress(told, progress.until, reason, record, hits)
+    return dataclasses.replace(progress, state=told, reason=reason, record=record, hits=hits)
 
 
 def _first_hits(before: jax.Array, fitness: jax.Array, targets: jax.Array) -> jax.Array:

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import deferred_interrupt, drive, keys_of_runs, progress_bar
+from jaxes.batch import Look, deferred_interrupt, drive, keys_of_runs, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Progress, check_generations, make_task
 from jaxes.operators.step_size import SelfAdaptation
 from jaxes.problems.problem import Problem
 from jaxes.result import Result
-from jaxes.stop import Stop, StopReason
+from jaxes.stop import Stop
 from jaxes.strategies.es import ES
 from jaxes.strategy import Strategy
 
@@ -94,22 +94,22 @@ def minimize(
     began = time.perf_counter()
     bar = progress_bar(progress, generations, "gen")
 
-    def report(state: Progress, done: int) -> bool | None:
+    def report(state: Progress, look: Look) -> bool | None:
         fitness = task.objective.sign(np.asarray(state.state.best_fitness))
-        finished = float(np.mean(np.asarray(state.reason) != StopReason.RUNNING))
+        finished = float(np.mean(~look.active))
         winner = fitness.argmax() if maximise else fitness.argmin()
         if bar is not None:
             shown = {"best": f"{fitness[winner]:.4g}"}
             if runs is not None:
                 shown |= {"median": f"{np.median(fitness):.4g}", "finished": f"{finished:.0%}"}
             bar.set_postfix(shown, refresh=False)
-            bar.update(done - bar.n)
+            bar.update(round(look.share.min() * generations) - bar.n)
         if callback is None:
             return None
-        evaluations = int(np.asarray(state.state.generation, np.int64).sum()) * int(strategy.evaluations)
+        generation, evaluations = int(look.generation.max()), int(look.spent.sum(dtype=np.int64))
         best = state.state.best[winner]
         seconds = time.perf_counter() - began
-        return callback(Report(done, evaluations, fitness, finished, seconds, lambda: strategy.space.decode(best)))
+        return callback(Report(generation, evaluations, fitness, finished, seconds, lambda: strategy.space.decode(best)))
 
     try:
         with deferred_interrupt() as interrupted:

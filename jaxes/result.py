@@ -20,6 +20,7 @@ class History:
     """
 
     generation: jax.Array  # int32, how many generations were evaluated
+    evaluations: jax.Array  # int32, since the run's own beginning, up to what 31 bits hold
     best: jax.Array  # best fitness so far
     population_best: jax.Array  # best fitness of that generation
     population_mean: jax.Array  # mean fitness of that generation
@@ -42,7 +43,8 @@ class Result:
     invalid: jax.Array  # () int32, how many evaluations were NaN
     history: History | None
     state: Any  # to go on: run(..., state=result.state); None from a sweep whose cells differ in shape
-    population_size: jax.Array  # () int32, evaluations a generation
+    population_size: jax.Array  # () int32, evaluations a generation; of the first one, where that changes over a run
+    spent: jax.Array | None  # () int32, evaluations since the run's own beginning, where generations differ; else None
     target: jax.Array | None  # () `Stop.target`, if there was one
     targets: jax.Array | None  # (t,) the targets given to the run, or None
     hits: jax.Array | None  # (t,) int32, the evaluation that first reached each of them, 0 if none did
@@ -51,6 +53,8 @@ class Result:
     @property
     def evaluations(self) -> Any:
         """How often the objective was evaluated. Counted in 64 bits outside of a trace."""
+        if self.spent is not None:
+            return self.spent if is_traced(self.spent) else np.asarray(self.spent, np.int64)
         if is_traced(self.generations):
             return self.generations * self.population_size
         return np.asarray(self.generations, np.int64) * np.asarray(self.population_size)

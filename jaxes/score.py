@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.analysis.runtime import Runtimes
-from jaxes.batch import deferred_interrupt, drive, progress_bar
+from jaxes.batch import Look, deferred_interrupt, drive, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Progress, make_task
 from jaxes.problems.coco import GROUPS, NAMES, bbob
@@ -81,7 +81,7 @@ def score(
     if gaps.ndim != 1 or not gaps.size or not (np.isfinite(gaps) & (gaps > 0)).all() or (np.diff(gaps) >= 0).any():
         raise ValueError(f"score(targets=...) must be positive numbers, each below the one before it, got {targets!r}.")
     stop = Stop(target=float(gaps[-1]), evaluations=budget)
-    generations = budget // int(made.evaluations)
+    generations = budget  # a generation takes an evaluation at least
     each, again = np.repeat(instances, repeats), np.tile(np.arange(repeats), len(instances))
 
     finished, hits, evaluations = [], [], []
@@ -94,11 +94,10 @@ def score(
                 keys = jax.vmap(functools.partial(run_key, key, function))(each, again)
                 base = done * len(each) * budget
 
-                def report(state: Progress, _: int, base=base, function=function) -> None:
+                def report(_: Progress, look: Look, base=base, function=function) -> None:
                     if bar is not None:
                         bar.set_postfix_str(f"f{function}", refresh=False)
-                        spent = np.asarray(state.state.generation, np.int64).sum() * int(made.evaluations)
-                        bar.update(base + int(spent) - bar.n)
+                        bar.update(base + int(look.spent.sum(dtype=np.int64)) - bar.n)
 
                 result = drive(task, _batched(task), keys, generations, report, interrupted)
                 if interrupted():

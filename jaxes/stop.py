@@ -13,9 +13,7 @@ from jax.typing import ArrayLike
 from jaxes.checks import as_number, check_value, is_traced
 from jaxes.objective import Objective
 from jaxes.pytree import assign, pytree, static
-from jaxes.strategy import State, StopReason, Strategy
-
-LIMIT = np.iinfo(np.int32).max
+from jaxes.strategy import LIMIT, State, StopReason, Strategy
 
 
 @pytree
@@ -89,14 +87,13 @@ class Stop:
         if self.stagnation is not None:
             met.append((StopReason.STAGNATION, state.generation - 1 - state.best_generation >= self.stagnation))
         if self.spread is not None and fitness is not None:
-            met.append((StopReason.SPREAD, strategy.worst(fitness) - fitness.min() < _like(self.spread, fitness)))
+            met.append((StopReason.SPREAD, strategy.worst(state, fitness) - fitness.min() < _like(self.spread, fitness)))
         if self.diversity is not None and x is not None:
             met.append((StopReason.DIVERSITY, jnp.std(x, axis=0).max() < _like(self.diversity, x)))
         if self.step_size is not None:
             met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, state.best)))
         if self.evaluations is not None:
-            affordable = jnp.asarray(self.evaluations) // strategy.evaluations
-            met.append((StopReason.EVALUATIONS, state.generation >= affordable))
+            met.append((StopReason.EVALUATIONS, strategy.spent(state) > jnp.asarray(self.evaluations) - strategy.due(state)))
         reason = strategy.stop_reason(state) if self.converged else jnp.asarray(StopReason.RUNNING, jnp.int32)
         for why, holds in reversed(met):
             reason = jnp.where(holds, jnp.int32(why), reason)

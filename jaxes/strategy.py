@@ -28,6 +28,9 @@ from jaxes.space import Space
 
 S = TypeVar("S", bound="State")
 
+LIMIT = np.iinfo(np.int32).max
+"""What generations and evaluations are counted up to."""
+
 
 @pytree
 class State:
@@ -125,27 +128,53 @@ class Strategy(abc.ABC):
     @property
     def evaluations(self) -> Any:
         """() how many of the candidates count, the first ones. The others, where the population size is a value, only make up
-        the shape; what is told of them is ignored."""
+        the shape; what is told of them is ignored. Of the first generation, where the number changes over a run."""
         return self.population_size
 
-    def _counted(self) -> jax.Array | None:
-        """(population_size,) whether a candidate counts; None if all do."""
-        all_count = isinstance(self.evaluations, int)
-        return None if all_count else jnp.arange(self.population_size, dtype=jnp.int32) < self.evaluations
+    def due(self, state: Any) -> Any:
+        """() how many of the next generation's candidates count."""
+        return self.evaluations
 
-    def counted(self, fitness: jax.Array) -> jax.Array:
+    def spent(self, state: Any) -> jax.Array:
+        """() int32, how many evaluations were told, up to what 31 bits hold."""
+        return jnp.minimum(state.generation, LIMIT // self.evaluations) * self.evaluations
+
+    @property
+    def stages(self) -> tuple[Strategy, ...]:
+        """The strategies that share this one's state and take turns, each with a population of its own shape. Only one, unless
+        the population grows or the algorithm changes over a run."""
+        return (self,)
+
+    def stage(self, state: Any) -> jax.Array:
+        """() int32, whose turn it is."""
+        return jnp.zeros((), jnp.int32)
+
+    def current(self, state: Any) -> Strategy:
+        """The strategy whose turn it is, to ask and tell by hand: its populations are no larger than they need to be.
+
+        Outside of a trace only. For a strategy of one stage, the strategy itself.
+        """
+        stages = self.stages
+        return stages[0] if len(stages) == 1 else stages[int(self.stage(state))]
+
+    def _counted(self, state: Any) -> jax.Array | None:
+        """(population_size,) whether a candidate counts; None if all do."""
+        due = self.due(state)
+        return None if isinstance(due, int) else jnp.arange(self.population_size, dtype=jnp.int32) < due
+
+    def counted(self, state: Any, fitness: jax.Array) -> jax.Array:
         """Fitness (population_size,) that is infinite where a candidate does not count."""
-        mask = self._counted()
+        mask = self._counted(state)
         return fitness if mask is None else jnp.where(mask, fitness, jnp.inf)
 
-    def worst(self, fitness: jax.Array) -> jax.Array:
+    def worst(self, state: Any, fitness: jax.Array) -> jax.Array:
         """() the largest of those that count."""
-        mask = self._counted()
+        mask = self._counted(state)
         return jnp.max(fitness) if mask is None else jnp.max(fitness, initial=-jnp.inf, where=mask)
 
-    def average(self, fitness: jax.Array) -> jax.Array:
+    def average(self, state: Any, fitness: jax.Array) -> jax.Array:
         """() the mean of those that count."""
-        return jnp.mean(fitness, where=self._counted())
+        return jnp.mean(fitness, where=self._counted(state))
 
     @abc.abstractmethod
     def _init(self, state: State) -> State:
@@ -212,7 +241,7 @@ class Strategy(abc.ABC):
 
     def tell_flat(self, state: S, x: jax.Array, fitness: jax.Array) -> S:
         """`tell` for flat candidates (population_size, d), as the compiled loop has them."""
-        fitness = self.counted(fitness.astype(x.dtype))
+        fitness = self.counted(state, fitness.astype(x.dtype))
         invalid = jnp.isnan(fitness)
         fitness = clean(fitness)
         winner = jnp.argmin(fitness)

@@ -200,9 +200,9 @@ def _run_group(
         mine = [leaf if axis is None else leaf[index // repeats] for leaf, axis in zip(leaves, axes, strict=True)]
         before = bar.n if bar is not None else 0
 
-        def report(progress, done, count=count, before=before):
+        def report(progress, look, count=count, before=before):
             if bar is not None:
-                bar.update(before + int(done * count) - bar.n)
+                bar.update(before + int(look.share[:count].sum() * generations) - bar.n)
 
         result = drive(structure.unflatten(mine), axes, keys[index % repeats], generations, report, interrupted)
         if bar is not None:

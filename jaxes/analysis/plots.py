@@ -42,16 +42,9 @@ def plot_convergence(
         best = np.asarray(runs.history.best, float)
         if best.shape[-1] == 0:
             raise ValueError("plot_convergence needs at least one record, got runs of 0 generations.")
-        sizes = np.unique(runs.population_size)
-        if len(sizes) > 1:
-            raise ValueError(
-                f"plot_convergence needs runs of one population size, got {sizes}: give them as a dict of results."
-            )
         begun = np.asarray(runs.generations).reshape(-1) > 0
         best = best.reshape(-1, best.shape[-1])[begun] - offset
-        generation = np.asarray(runs.history.generation).reshape(-1, best.shape[-1])[begun]
-        # The longest run counts all generations; the others stand still after they stopped.
-        evaluations = generation[generation[:, -1].argmax()].astype(np.int64) * sizes[0]
+        evaluations, best = _aligned(np.asarray(runs.history.evaluations).reshape(-1, best.shape[-1])[begun], best)
         if runs.maximise:
             best = -best
         low, first, median, third, high = np.quantile(best, [0, 0.25, 0.5, 0.75, 1], axis=0, method="nearest")
@@ -188,3 +181,14 @@ def _saved(figure: Any, path: Any) -> Any:
 
         plt.close(figure)
     return figure
+
+
+def _aligned(evaluations: np.ndarray, best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluations (points,) and what each run had found by then (runs, points), from records (runs, rows) of each.
+
+    The points are the records of the longest run, from where all runs have one; a run stands still after it stopped.
+    """
+    points = evaluations[evaluations[:, -1].argmax()]
+    points = points[points >= evaluations[:, 0].max()]
+    last = [np.searchsorted(mine, points, side="right") - 1 for mine in evaluations]
+    return points, np.stack([row[at] for row, at in zip(best, last, strict=True)])

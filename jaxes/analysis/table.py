@@ -59,16 +59,15 @@ def evaluations_to_target(result: Result, target: float | None = None) -> np.nda
     """
     sign = -1 if result.maximise else 1
     stopped_at = None if result.target is None else np.asarray(result.target)
-    fitness, evaluations = np.asarray(result.fitness), np.asarray(result.evaluations)
+    evaluations = np.asarray(result.evaluations)
     if stopped_at is not None and (target is None or np.all(stopped_at == np.asarray(target, stopped_at.dtype))):
         reached = np.asarray(result.stop_reason) == StopReason.TARGET
         return np.where(reached, evaluations, np.nan)
     if target is None or result.history is None:
         return None
     reached = sign * np.asarray(result.history.best) <= sign * target
-    first = np.take_along_axis(np.asarray(result.history.generation), reached.argmax(-1)[..., None], -1)[..., 0]
-    size = np.broadcast_to(np.asarray(result.population_size), fitness.shape)
-    return np.where(reached.any(-1), first.astype(np.int64) * size, np.nan)
+    first = np.take_along_axis(np.asarray(result.history.evaluations), reached.argmax(-1)[..., None], -1)[..., 0]
+    return np.where(reached.any(-1), first, np.nan)
 
 
 MEASURES = (
