@@ -6,6 +6,7 @@ from jaxes.loop import run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.problems import Problem
+from jaxes.restart import Restart
 from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
@@ -33,6 +34,7 @@ __all__ = [
     "Reflect",
     "Report",
     "Resample",
+    "Restart",
     "Result",
     "Schedule",
     "SelfAdaptation",

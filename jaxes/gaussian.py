@@ -22,10 +22,21 @@ from jaxes.bounds import Bounds, Smooth
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.cma import Parameters, parameters
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
+from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.settings import has_finite_sides, point, positive
 from jaxes.space import Space, as_space
 from jaxes.strategy import Purpose, State, StopReason, Strategy, stream
+
+
+@pytree
+class Stagnation:
+    """Whether fitness still gets better, from one window of generations to the next, each a tenth of the run at least."""
+
+    end: jax.Array  # () int32, generation at which the window ends
+    now: jax.Array  # (2,) smallest best and smallest median of a generation in this window
+    before: jax.Array  # (2,) and in the window before
+    stalled: jax.Array  # () bool, whether the last window brought nothing
 
 
 @pytree
@@ -35,6 +46,7 @@ class GaussianState(State):
     mean: jax.Array  # (d,)
     recent: jax.Array  # (10 + 30 d / lam,) at least: the best fitness of the last generations, in a ring; infinite before
     spread: jax.Array  # () largest less smallest fitness of the last generation
+    progress: Stagnation
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
 
 
@@ -72,7 +84,7 @@ class Gaussian(Strategy):
 
     def __post_init__(self):
         owner, space = type(self).__name__, as_space(self.space)
-        lam = 4 + math.floor(3 * math.log(space.dimension)) if self.lam is None else self.lam
+        lam = default_lam(space.dimension) if self.lam is None else self.lam
         lam = self._checked(owner, lam)
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
         if not isinstance(self.bounds, Bounds):
@@ -129,6 +141,12 @@ class Gaussian(Strategy):
         at = jnp.arange(self.space.dimension, dtype=jnp.int32) == index
         return jnp.where(at, self._deviations(state), 0)
 
+    def sized(self, lam):
+        return dataclasses.replace(self, lam=lam)
+
+    def rescaled(self, factor):
+        return dataclasses.replace(self, sigma=factor * self._unit())
+
     @property
     def population_size(self) -> int:
         most = getattr(self, "lam_max", None)
@@ -161,13 +179,16 @@ class Gaussian(Strategy):
             mean = self.space.between(lower, upper, u)
         else:
             mean = jnp.clip(self.space.encode(self.start), lower, upper)
-        least = self.lam if isinstance(self.lam, int) else min(4, self.population_size)
+        # One length for all populations from the default size on: they may follow each other in one state.
+        least = min(default_lam(self.space.dimension), self.population_size)
+        nothing = jnp.full(2, jnp.inf, mean.dtype)
         return self._begin(
             GaussianState(
                 **vars(state),
                 mean=self.bounds.origin(mean, lower, upper) / self._unit(),
                 recent=jnp.full(self._remembered(least), jnp.inf, mean.dtype),
-                spread=jnp.asarray(jnp.inf, mean.dtype),
+                spread=nothing[0],
+                progress=Stagnation(self._window(state.generation), nothing, nothing, jnp.zeros((), bool)),
                 drawn=None,
             )
         )
@@ -192,7 +213,32 @@ class Gaussian(Strategy):
         told = self._learn(state, points / self._unit()[None, :], fitness)
         best, at = fitness.min(), state.generation % state.recent.shape[0]
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)
-        return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread, drawn=None)
+        median = jnp.min(fitness, where=ranks(fitness) >= self.lam // 2, initial=jnp.inf)
+        return dataclasses.replace(
+            told,
+            recent=state.recent.at[at].set(best),
+            spread=spread,
+            progress=self._progressed(state, jnp.stack([best, median])),
+            drawn=None,
+        )
+
+    def _window(self, generation: jax.Array) -> jax.Array:
+        """() int32, over how many generations from this one on fitness is to get better: pycma's, about."""
+        d = self.space.dimension
+        least = jnp.asarray(50 + int(50 * d**1.5) // self.lam, jnp.int32)
+        return jnp.maximum(least, generation // 10)
+
+    def _progressed(self, state: Any, seen: jax.Array) -> Stagnation:
+        """What the best and the median (2,) of a generation add."""
+        old = state.progress
+        now, ends = jnp.minimum(old.now, seen), state.generation + 1 >= old.end
+        worse = jnp.all(now >= old.before) & jnp.isfinite(now[0])
+        return Stagnation(
+            end=jnp.where(ends, old.end + self._window(old.end), old.end),
+            now=jnp.where(ends, jnp.inf, now),
+            before=jnp.where(ends, now, old.before),
+            stalled=jnp.where(ends, worse, old.stalled),
+        )
 
     def step_size(self, state):
         return jnp.max(self._deviations(state) * self._unit())
@@ -219,11 +265,18 @@ class Gaussian(Strategy):
             StopReason.CONDITIONCOV: self._condition(state) > min(1e14, 1 / eps),
             StopReason.NOEFFECTAXIS: jnp.all(state.mean + axis == state.mean),
             StopReason.NOEFFECTCOORD: jnp.any(state.mean + deviations == state.mean),
+            StopReason.STAGNANT: state.progress.stalled,
+            StopReason.NONFINITE: jnp.all(jnp.isinf(state.recent) | ~counts) & (state.generation >= self._remembered(self.lam)),
         }
         found = jnp.int32(StopReason.RUNNING)
         for reason, holds in reversed(reasons.items()):
             found = jnp.where(holds & (state.generation > 0), jnp.int32(reason), found)
         return found
+
+
+def default_lam(d: int) -> int:
+    """Candidates a generation in d dimensions (Hansen 2016, eq. 48)."""
+    return 4 + math.floor(3 * math.log(d))
 
 
 def floor(sigma: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array:

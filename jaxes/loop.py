@@ -24,7 +24,7 @@ from jaxes.objective import Objective, as_objective, as_static, check_objective
 from jaxes.pytree import node_types, pytree, static
 from jaxes.result import History, Result
 from jaxes.stop import Stop, StopReason, as_stop
-from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, stream
+from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, prepared, stream
 
 BLOCK = 16
 """Generations between two looks at whether all runs have stopped. On an accelerator each look waits for the device."""
@@ -176,12 +176,17 @@ def _ended(task: Task, progress: Progress, records: Any) -> tuple[Progress, Any]
 
     def through(carry):
         for stage in stages:
-            carry = advance(task, stage, *carry, LIMIT)
-        return carry
+            carry = advance(task, stage, *carry, LIMIT)[:2]
+        return prepare(task, carry[0]), carry[1]
 
-    if len(stages) == 1:
+    if task.strategy.pending(progress.state) is None:
         return through((progress, records))
-    return lax.while_loop(lambda carry: _active(carry[0]), through, (progress, records))
+    return lax.while_loop(lambda carry: active(carry[0]), through, (progress, records))
+
+
+def prepare(task: Task, progress: Progress) -> Progress:
+    """A run between two generations that is ready for the next."""
+    return dataclasses.replace(progress, state=prepared(task.strategy, progress.state))
 
 
 def rows_of(task: Task, generations: int) -> int:
@@ -222,8 +227,9 @@ def advance(
     most: ArrayLike,
     axes: tuple[int | None, ...] | None = None,
     idle: ArrayLike = 0,
-) -> tuple[Progress, Any]:
+) -> tuple[Progress, Any, jax.Array]:
     """Runs generations of one stage of the strategy: `most` of them, or until no run is active in it, or no more than `idle`.
+    Also how many those were.
 
     With `axes` (the vmap axis of every leaf of `task`), `progress` and `records` are those of a batch, and the loop asks
     once a block for all of it.
@@ -238,9 +244,6 @@ def advance(
             *arguments, *leaves
         )
 
-    def active(progress):
-        return jnp.sum(lanes(functools.partial(in_stage, stage), progress), dtype=jnp.int32)
-
     def generation(_, carry):
         progress, records, done = carry
         progress = lanes(functools.partial(_unless_stopped, stage), progress)
@@ -254,10 +257,9 @@ def advance(
         return lax.fori_loop(0, count, generation, carry)
 
     def go_on(carry):
-        return (active(carry[0]) > idle) & (carry[2] < most)
+        return (jnp.sum(lanes(functools.partial(in_stage, stage), carry[0]), dtype=jnp.int32) > idle) & (carry[2] < most)
 
-    progress, records, _ = lax.while_loop(go_on, block, (progress, records, jnp.int32(0)))
-    return progress, records
+    return lax.while_loop(go_on, block, (progress, records, jnp.int32(0)))
 
 
 def _written(task: Task, progress: Progress, records: Any, batched: bool) -> Any:
@@ -301,21 +303,24 @@ def finish(task: Task, progress: Progress, records: Any) -> Result:
     )
 
 
-def _active(progress: Progress) -> jax.Array:
+def active(progress: Progress) -> jax.Array:
+    """() whether a run is to go on."""
     return (progress.reason == StopReason.RUNNING) & (progress.state.generation < progress.until)
 
 
 def in_stage(stage: int, task: Task, progress: Progress) -> jax.Array:
-    """() whether a run is to go on in a stage of its strategy."""
-    active = _active(progress)
-    return active if len(task.strategy.stages) == 1 else active & (task.strategy.stage(progress.state) == stage)
+    """() whether the next generation of a run is one of a stage of its strategy."""
+    found, pending = active(progress), task.strategy.pending(progress.state)
+    if len(task.strategy.stages) > 1:
+        found &= task.strategy.stage(progress.state) == stage
+    return found if pending is None else found & ~pending
 
 
 def _unless_stopped(stage: int, task: Task, progress: Progress) -> Progress:
     """One generation of a run that is active in a stage; any other stays bit for bit as it is."""
-    active = in_stage(stage, task, progress)
+    going_on = in_stage(stage, task, progress)
     after = _generation(task, task.strategy.stages[stage], progress)
-    return jax.tree.map(lambda a, b: jnp.where(active, a, b), after, progress)
+    return jax.tree.map(lambda a, b: jnp.where(going_on, a, b), after, progress)
 
 
 def _generation(task: Task, strategy: Strategy, progress: Progress) -> Progress:

@@ -33,6 +33,7 @@ class Report:
     finished: float  # share of runs that have stopped
     seconds: float  # since minimize was called
     best: Callable[[], Any]  # the best solution so far of all runs
+    occupancy: float  # share of evaluated candidates that were of use: runs of a strategy of several stages share batches
 
 
 def minimize(
@@ -109,7 +110,17 @@ def minimize(
         generation, evaluations = int(look.generation.max()), int(look.spent.sum(dtype=np.int64))
         best = state.state.best[winner]
         seconds = time.perf_counter() - began
-        return callback(Report(generation, evaluations, fitness, finished, seconds, lambda: strategy.space.decode(best)))
+        return callback(
+            Report(
+                generation=generation,
+                evaluations=evaluations,
+                fitness=fitness,
+                finished=finished,
+                seconds=seconds,
+                best=lambda: strategy.space.decode(best),
+                occupancy=look.occupancy,
+            )
+        )
 
     try:
         with deferred_interrupt() as interrupted:

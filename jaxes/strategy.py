@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes import random
@@ -68,6 +69,8 @@ class StopReason(enum.IntEnum):
     CONDITIONCOV = 14
     NOEFFECTAXIS = 15
     NOEFFECTCOORD = 16
+    STAGNANT = 17
+    NONFINITE = 18
 
     @property
     def message(self) -> str:
@@ -92,6 +95,8 @@ _MESSAGES = {
     StopReason.CONDITIONCOV: "the covariance matrix is too ill-conditioned for the dtype",
     StopReason.NOEFFECTAXIS: "a step along a principal axis no longer changes the mean",
     StopReason.NOEFFECTCOORD: "a step in some coordinate no longer changes the mean",
+    StopReason.STAGNANT: "neither the best nor the median of a generation got better over a long time",
+    StopReason.NONFINITE: "no fitness of many generations was a finite number",
 }
 
 
@@ -103,6 +108,7 @@ class Purpose(enum.IntEnum):
     STEP_SIZE = 2
     MUTATE = 3
     OBJECTIVE = 4
+    RESTART = 5
 
 
 def stream(state: State, purpose: Purpose) -> jax.Array:
@@ -149,6 +155,14 @@ class Strategy(abc.ABC):
         """() int32, whose turn it is."""
         return jnp.zeros((), jnp.int32)
 
+    def pending(self, state: Any) -> jax.Array | None:
+        """() whether `prepared` is to be called before the next generation; None if it never is."""
+        return None
+
+    def prepared(self, state: Any) -> Any:
+        """What is too rare to be a part of every generation, done: the state before the next one."""
+        return state
+
     def current(self, state: Any) -> Strategy:
         """The strategy whose turn it is, to ask and tell by hand: its populations are no larger than they need to be.
 
@@ -156,6 +170,14 @@ class Strategy(abc.ABC):
         """
         stages = self.stages
         return stages[0] if len(stages) == 1 else stages[int(self.stage(state))]
+
+    def sized(self, lam: int) -> Strategy:
+        """The same strategy with another population size. ValueError if it cannot be changed."""
+        raise ValueError(f"{type(self).__name__} has no population size that could be changed.")
+
+    def rescaled(self, factor: jax.Array) -> Strategy:
+        """The same strategy with its initial step size times a factor (). ValueError if it cannot be changed."""
+        raise ValueError(f"{type(self).__name__} has no initial step size that could be changed.")
 
     def _counted(self, state: Any) -> jax.Array | None:
         """(population_size,) whether a candidate counts; None if all do."""
@@ -273,4 +295,20 @@ def _ask(strategy: Strategy, state: Any) -> tuple[Any, Any]:
 
 @jax.jit
 def _tell(strategy: Strategy, state: Any, population: Any, fitness: jax.Array) -> Any:
-    return strategy.tell_flat(state, jax.vmap(strategy.space.encode)(population), fitness)
+    told = strategy.tell_flat(state, jax.vmap(strategy.space.encode)(population), fitness)
+    return prepared(strategy, told)
+
+
+def prepared(strategy: Strategy, state: S) -> S:
+    """The state before the next generation.
+
+    In a loop of one round at most: under `jax.vmap`, unlike a branch, a loop that no lane enters costs nothing.
+    """
+    pending = strategy.pending(state)
+    if pending is None:
+        return state
+
+    def body(carry):
+        return jnp.zeros((), bool), strategy.prepared(carry[1])
+
+    return lax.while_loop(lambda carry: carry[0], body, (pending, state))[1]
