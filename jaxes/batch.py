@@ -3,9 +3,10 @@
 The compiled program runs as many generations as take about the report interval, then the host looks: progress, callbacks,
 Ctrl-C. How the generations are cut changes no result, and no length of a cut is a new program.
 
-Runs of a strategy of several stages are sorted by the stage that they are in: those of one stage are gathered into a batch of
-their own, of one of a few widths, and go on there until a quarter of them have left it. Runs that have stopped then cost nothing.
-Who is gathered with whom follows from the runs alone and not from the clock, so that the same call gives the same numbers.
+Runs of a strategy of several stages are sorted by the stage that they are in: those of one stage go on together until a quarter
+of them have left it. While little is wasted, in a batch of all runs; later gathered into a batch of their own, of one of a few
+widths, so that the others cost nothing. Who is gathered with whom follows from the runs alone and not from the clock, so that
+the same call gives the same numbers.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def drive(
     leaves, structure = jax.tree.flatten(task)
     progress, records = _start(leaves, structure, axes, keys, np.int32(generations), rows_of(task, generations))
     look = _seen(_look(leaves, structure, axes, progress))
-    gathering = Gathering(task)
+    gathering = Gathering(task, axes)
     steps: dict[tuple[int, int], int] = {}  # of each program, the generations that take about the interval
     halted = interrupted()
     while (look.active | look.pending).any():
@@ -111,8 +112,8 @@ def drive(
 class Gathering:
     """Which runs go on together: those that are in the stage in which most of them wait."""
 
-    def __init__(self, task: Task):
-        self.task = task
+    def __init__(self, task: Task, axes: Axes):
+        self.task, self.axes = task, axes
         self.sizes = [stage.population_size for stage in task.strategy.stages]
         self.wasted = [0] * len(self.sizes)  # candidates of runs that were in a stage's batch, but not in the stage
         self.used = 0  # and of all that were
@@ -151,10 +152,20 @@ class Gathering:
     @functools.cached_property
     def _operations(self) -> float:
         """Floating-point operations of one candidate: the objective's, as XLA counts them, and a guess at the strategy's."""
-        space, task = self.task.strategy.space, self.task
+        leaves, structure = jax.tree.flatten(self.task)
+        shapes = [
+            jax.ShapeDtypeStruct(np.shape(leaf)[0 if axis is None else 1 :], jnp.result_type(leaf))
+            for leaf, axis in zip(leaves, self.axes, strict=True)
+        ]
+        space = self.task.strategy.space
         x = jax.ShapeDtypeStruct((1, space.dimension), space.dtype)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        cost = jax.jit(task.objective.measure).lower(space, x, key, task.args).cost_analysis()
+
+        def measure(leaves, x, key):
+            task = structure.unflatten(leaves)
+            return task.objective.measure(task.strategy.space, x, key, task.args)
+
+        cost = jax.jit(measure).lower(shapes, x, key).cost_analysis()
         return 100.0 * space.dimension + float((cost or {}).get("flops", 0))
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes import random
-from jaxes.bounds import Bounds, Smooth
+from jaxes.bounds import Bounds, Clip
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.cma import Parameters, parameters
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
@@ -50,7 +50,7 @@ class GaussianState(State):
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
 
 
-SMOOTH = Smooth()
+CLIP = Clip()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Gaussian(Strategy):
         sigma: initial standard deviation, in the space's own units (the logarithm's on a log scale): a number, one per
             coordinate (d,), or a pytree like a solution. Default: 0.3 of the box's width.
         start: the initial mean, a solution. Default: uniform in the box.
-        bounds: `Smooth()`, `Resample()`, `Clip()`, `Reflect()` or `Wrap()`.
+        bounds: `Clip()`, `Smooth()`, `Resample()`, `Reflect()` or `Wrap()`.
         sampling: "independent", "mirrored", "orthogonal" or "sobol": see `jaxes.operators.sampling`.
 
     sigma and start are leaves: they can be swept, batched and changed without a new program. Where a strategy has `lam_max` and
@@ -79,7 +79,7 @@ class Gaussian(Strategy):
     lam: Any = static(default=None, unless="lam_max")  # noqa: RUF009
     sigma: Any = None
     start: Any = None
-    bounds: Bounds = SMOOTH
+    bounds: Bounds = CLIP
     sampling: str = static(default="independent")
 
     def __post_init__(self):
@@ -89,7 +89,7 @@ class Gaussian(Strategy):
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
         if not isinstance(self.bounds, Bounds):
             raise TypeError(
-                f"{owner}(bounds=...) must be Smooth(), Resample(), Clip(), Reflect() or Wrap(), got {self.bounds!r}."
+                f"{owner}(bounds=...) must be Clip(), Smooth(), Resample(), Reflect() or Wrap(), got {self.bounds!r}."
             )
         assign(self, space=space, lam=lam)
         assign(self, sigma=positive(owner, space, "sigma", self.sigma), start=point(owner, space, "start", self.start))
@@ -210,7 +210,14 @@ class Gaussian(Strategy):
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
         points = self.bounds.learnt(x, state.drawn, lower, upper)
-        told = self._learn(state, points / self._unit()[None, :], fitness)
+        unit = self._unit()[None, :]
+        told = self._learn(state, points / unit, fitness)
+        mean, deviations = told.mean[None, :] * unit, self._deviations(state)[None, :] * unit
+        confined = self.bounds.confined(mean, deviations, lower, upper)
+        if confined is not mean:
+            # Of the first lesson, the mean alone is computed.
+            told = self._learn(state, (points - (mean - confined)) / unit, fitness)
+            told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
         best, at = fitness.min(), state.generation % state.recent.shape[0]
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)
         median = jnp.min(fitness, where=ranks(fitness) >= self.lam // 2, initial=jnp.inf)

@@ -21,7 +21,7 @@ from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import Space
 from jaxes.stages import Plan, Staged
-from jaxes.stop import Stop, as_stop
+from jaxes.stop import as_stop
 from jaxes.strategy import LIMIT, Purpose, Strategy
 
 

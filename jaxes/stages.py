@@ -138,7 +138,7 @@ class Staged(Strategy):
         found: list[Any] = []
         places = []
         for member in self.members:
-            state = jax.eval_shape(member._init, _shared(self.space))
+            state = jax.eval_shape(member.init, jax.eval_shape(lambda: jax.random.key(0)))
             likeness = type(member), jax.tree.structure(state), [(a.shape, a.dtype) for a in jax.tree.leaves(state)]
             if likeness not in found:
                 found.append(likeness)
@@ -317,11 +317,3 @@ class Stage(Strategy):
 
 def _replaced(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
     return (*items[:index], item, *items[index + 1 :])
-
-
-def _shared(space: Space) -> State:
-    """The shape of what every strategy remembers."""
-    zero = jax.ShapeDtypeStruct((), jnp.int32)
-    fitness = jax.ShapeDtypeStruct((), space.dtype)
-    point = jax.ShapeDtypeStruct((space.dimension,), space.dtype)
-    return State(jax.eval_shape(lambda: jax.random.key(0)), zero, point, fitness, zero, zero)
