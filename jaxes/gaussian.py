@@ -52,6 +52,9 @@ class GaussianState(State):
 
 CLIP = Clip()
 
+PATIENCE = 500
+"""Generations before a run may stagnate, as in pycma."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gaussian(Strategy):
@@ -239,7 +242,7 @@ class Gaussian(Strategy):
         """What the best and the median (2,) of a generation add."""
         old = state.progress
         now, ends = jnp.minimum(old.now, seen), state.generation + 1 >= old.end
-        worse = jnp.all(now >= old.before) & jnp.isfinite(now[0])
+        worse = jnp.all(now >= old.before) & jnp.isfinite(now[0]) & (state.generation >= PATIENCE)
         return Stagnation(
             end=jnp.where(ends, old.end + self._window(old.end), old.end),
             now=jnp.where(ends, jnp.inf, now),

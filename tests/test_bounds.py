@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxes import ES, Box, Clip, Reflect, Resample, Smooth, Wrap
+import jaxes
+from jaxes import CMAES, ES, MAES, Box, Clip, IAMaLGaM, Reflect, Resample, Smooth, Wrap
 from jaxes.bounds import normal
 
 DRAWS = 40_000
@@ -169,21 +170,69 @@ def test_smooth_maps_the_open_onto_the_box_without_a_kink(lower, upper):
     np.testing.assert_allclose(back, inside, rtol=1e-6, atol=1e-5)
 
 
-def test_smooth_is_the_identity_in_the_middle_and_the_bound_beyond_it():
+def test_smooth_is_the_identity_in_the_middle_and_reflects_beyond_the_vertex():
     lower, upper = jnp.zeros((1, 1)), jnp.ones((1, 1))
     middle = jnp.linspace(0.02, 0.98, 99)[:, None]
     np.testing.assert_array_equal(Smooth().repair(middle, lower, upper), middle)
-    np.testing.assert_array_equal(Smooth().repair(jnp.linspace(-0.219, -0.021, 99)[:, None], lower, upper), jnp.zeros((99, 1)))
-    np.testing.assert_allclose(Smooth().repair(jnp.asarray([[-0.44 - 0.3]]), lower, upper), [[0.3]], atol=1e-6)
+    np.testing.assert_array_equal(Smooth().repair(jnp.asarray([[-0.02], [1.02]]), lower, upper), [[0.0], [1.0]])
+    np.testing.assert_allclose(Smooth().repair(jnp.asarray([[-0.04 - 0.3]]), lower, upper), [[0.3]], atol=1e-6)
 
 
-def test_smooth_learns_from_what_was_drawn_unless_it_was_changed():
+@pytest.mark.parametrize("handler", [Clip(), Smooth()])
+def test_what_was_drawn_is_learnt_unless_it_was_changed(handler):
     lower, upper = jnp.zeros((1, 2)), jnp.ones((1, 2))
     drawn = jnp.asarray([[-0.1, 0.5], [0.3, 1.7]])
-    x = Smooth().repair(drawn, lower, upper)
-    np.testing.assert_array_equal(Smooth().learnt(x, drawn, lower, upper), drawn)
+    x = handler.repair(drawn, lower, upper)
+    np.testing.assert_array_equal(handler.learnt(x, drawn, lower, upper), drawn)
     changed = x.at[0, 1].set(0.25)
-    np.testing.assert_array_equal(Smooth().learnt(changed, drawn, lower, upper)[0], jnp.asarray([-0.1, 0.25]))
+    np.testing.assert_array_equal(
+        handler.learnt(changed, drawn, lower, upper)[0], handler.origin(changed, lower, upper)[0].at[0].set(-0.1)
+    )
+
+
+@pytest.mark.parametrize(("lower", "upper"), SIDES)
+def test_the_mean_stays_near_the_box(lower, upper):
+    lower, upper = jnp.full((1, 1), lower), jnp.full((1, 1), upper)
+    for deviation in (1e-3, 1.0, 1e3):
+        far = jnp.asarray([[-1e9], [1e9]])
+        near = Clip().confined(far, jnp.full((1, 1), deviation), lower, upper)
+        reach = jnp.maximum(jnp.abs(near - jnp.clip(far, lower, upper)), 0)[:, 0]
+        infinite = np.isinf(np.concatenate([lower, upper]))[:, 0]
+        assert (near[infinite] == far[infinite]).all()
+        size = 0.02 * float(upper[0, 0] - lower[0, 0]) if not infinite.any() else 0.02 * 4
+        assert (reach <= 1.01 * min(2 * deviation, size)).all()
+        assert (reach[~infinite] > 0).all() or float(jnp.abs(lower).max()) > 1e6  # there a thousandth is less than a rounding
+    inside = jnp.clip(jnp.zeros((1, 1)), lower, upper)
+    np.testing.assert_array_equal(Clip().confined(inside, jnp.ones((1, 1)), lower, upper), inside)
+
+
+@pytest.mark.parametrize("kind", [CMAES, MAES, IAMaLGaM])
+def test_the_boundary_has_no_optima_of_its_own(kind, x64):
+    """Bowls of condition 1e6 inside the box, from steps as large as it: a handler that learns plateaus outside loses most runs.
+
+    And the optimum of a slope, in a corner, is hit, exactly where clipped points count.
+    """
+    d = 5
+    space = Box(-5.0, 5.0, shape=d)
+    turn = np.linalg.qr(np.random.RandomState(0).randn(d, d))[0]
+    centres = np.random.RandomState(1).uniform(-4, 4, (32, d))
+
+    def bowl(x, centre):
+        z = jnp.matmul(turn, x - centre, precision="highest")
+        return jnp.sum(10 ** (6 * jnp.arange(d) / (d - 1)) * z * z)
+
+    def slope(x, centre):
+        return jnp.sum(10 ** (jnp.arange(d) / (d - 1)) * (5 - x))
+
+    @jax.jit
+    def best(centre, key, which):
+        both = lambda x, args: jnp.where(args[1], bowl(x, args[0]), slope(x, args[0]))  # noqa: E731
+        return jaxes.run(kind(space), both, key, 1500, args=(centre, which), stop={"target": 1e-8}).fitness
+
+    runs = jax.vmap(best, in_axes=(0, 0, None))
+    keys = jax.random.split(jax.random.key(0), 32)
+    assert (runs(centres, keys, True) < 1e-7).mean() > 0.95
+    assert (runs(centres, keys, False) <= (1e-8 if kind is IAMaLGaM else 0)).all()
 
 
 @pytest.mark.parametrize("handler", [Smooth(), Resample(), Clip(), Reflect(), Wrap()])

@@ -42,8 +42,8 @@ class MAES(Gaussian):
     """MA-ES (Beyer & Sendhoff 2017): CMA-ES without factoring a matrix.
 
     Args:
-        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Bounds other than `Smooth()` cost
-            O(d**3) in generations in which they move a candidate.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Generations in which bounds move a
+            candidate or the mean cost O(d**3).
         active: negative weights for the worse half; False for the paper's weights.
     """
 
