@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxes.pytree import pytree
+from jaxes.checks import check_integer
+from jaxes.pytree import pytree, static
 
 SQRT2 = 2**0.5
-ATTEMPTS = 16
-"""Draws of a correlated candidate before `Resample` clips it."""
 
 
 def normal(u: jax.Array) -> jax.Array:
@@ -72,65 +71,17 @@ class Bounds(abc.ABC):
         return x
 
 
-@pytree
-class Resample(Bounds):
-    """Discard a candidate that left the box and draw again, until one fits.
-
-    No loop is needed. For a Gaussian with independent coordinates the candidates that survive have independent
-    coordinates too, each a normal truncated to its side of the box, and those are drawn by inversion: one draw at the
-    corner of 1,000 dimensions, where the loop would need 2**1000. What is redrawn is the mutation, not the parents
-    that were recombined nor the individual's step size.
-    """
-
-    def gaussian(self, u, mean, sigma, lower, upper):
-        below, above = _inside(mean, sigma, lower, upper)
-        return jnp.clip(mean + sigma * _quantile(below + u * (above - below)), lower, upper)
-
-    def mutation_rate(self, rate, mean, sigma, lower, upper):
-        # An attempt leaves the coordinate alone (and inside) or mutates it and survives with probability `inside`.
-        below, above = _inside(mean, sigma, lower, upper)
-        inside = (above - below) / 2
-        return rate * inside / (1 - rate * (1 - inside))
-
-    def repair(self, x, lower, upper):
-        return jnp.clip(x, lower, upper)
-
-    def population(self, drawn, draw, lower, upper):
-        # Correlated coordinates are drawn again as a whole, up to `ATTEMPTS` times; then what is still outside is clipped.
-        def outside(x):
-            return jnp.any((x < lower) | (x > upper), axis=1, keepdims=True)
-
-        def again(carry):
-            attempt, x = carry
-            return attempt + 1, jnp.where(outside(x), draw(attempt), x)
-
-        def go_on(carry):
-            attempt, x = carry
-            return (attempt < ATTEMPTS) & outside(x).any()
-
-        _, x = lax.while_loop(go_on, again, (jnp.int32(1), drawn))
-        return self.repair(x, lower, upper), None
-
-
-def _inside(mean, sigma, lower, upper):
-    """erf of both sides' distances: a sample is inside with probability (above - below) / 2."""
-    scale = 1 / (SQRT2 * sigma)
-    return lax.erf((lower - mean) * scale), lax.erf((upper - mean) * scale)
-
-
 OUTSIDE, REACH = 2.0, 0.02
 """How far out of the box the mean of a Gaussian may lie: in standard deviations, and in widths of the box."""
 
 
-@pytree
-class Clip(Bounds):
-    """Move what left the box to its nearest point. Puts probability on the faces: good for optima on the boundary.
+class Nearest(Bounds):
+    """Moves what is left outside to its nearest point; strategies with correlated coordinates learn from what they drew.
 
-    Strategies with correlated coordinates, whose default it is, learn from what they drew, and their mean stays near the box:
-    at most 2 standard deviations or 2 % of the width outside, whichever is less. On a plateau of clipped points, the mean would
-    wander off and not find back; and where it is moved back, the steps that are learnt are moved with it, or else the path of
-    the mean would seem to go on. Without the 2 %, a corner is hit in a third of the evaluations, and an optimum inside takes
-    up to twice as many, after a start with steps as large as the box (benchmarks/bounds.py).
+    Their mean stays near the box: at most 2 standard deviations or 2 % of the width outside, whichever is less. On a plateau of
+    clipped points, the mean would wander off and not find back; and where it is moved back, the steps that are learnt are moved
+    with it, or else the path of the mean would seem to go on. Without the 2 %, a corner is hit in a third of the evaluations,
+    and an optimum inside takes up to twice as many, after a start with steps as large as the box (benchmarks/bounds.py).
     """
 
     def repair(self, x, lower, upper):
@@ -145,6 +96,63 @@ class Clip(Bounds):
     def confined(self, mean, deviations, lower, upper):
         reach = jnp.minimum(OUTSIDE * deviations, REACH * _width(lower, upper))
         return jnp.clip(mean, lower - reach, upper + reach)
+
+
+@pytree
+class Resample(Nearest):
+    """Discard a candidate that left the box and draw again.
+
+    For Gaussians with independent coordinates, until one fits, and no loop is needed: the candidates that survive have
+    independent coordinates too, each a normal truncated to its side of the box, and those are drawn by inversion: one draw at
+    the corner of 1,000 dimensions, where the loop would need 2**1000. What is redrawn is the mutation, not the parents that
+    were recombined nor the individual's step size.
+
+    Args:
+        attempts: how often a candidate with correlated coordinates is drawn again, as a whole, before it is moved to the
+            nearest point of the box. Default 1: on most of the BBOB functions CMA-ES needs fewer evaluations than without, and
+            reaches an optimum in a corner as fast; with 16, that takes several times as many (benchmarks/bounds.py).
+    """
+
+    attempts: int = static(default=1)
+
+    def __post_init__(self):
+        check_integer("Resample", "attempts", self.attempts, at_least=0)
+
+    def gaussian(self, u, mean, sigma, lower, upper):
+        below, above = _inside(mean, sigma, lower, upper)
+        return jnp.clip(mean + sigma * _quantile(below + u * (above - below)), lower, upper)
+
+    def mutation_rate(self, rate, mean, sigma, lower, upper):
+        # An attempt leaves the coordinate alone (and inside) or mutates it and survives with probability `inside`.
+        below, above = _inside(mean, sigma, lower, upper)
+        inside = (above - below) / 2
+        return rate * inside / (1 - rate * (1 - inside))
+
+    def population(self, drawn, draw, lower, upper):
+        def outside(x):
+            return jnp.any((x < lower) | (x > upper), axis=1, keepdims=True)
+
+        def again(carry):
+            attempt, x = carry
+            return attempt + 1, jnp.where(outside(x), draw(attempt), x)
+
+        def go_on(carry):
+            attempt, x = carry
+            return (attempt <= self.attempts) & outside(x).any()
+
+        _, x = lax.while_loop(go_on, again, (jnp.int32(1), drawn))
+        return super().population(x, draw, lower, upper)
+
+
+def _inside(mean, sigma, lower, upper):
+    """erf of both sides' distances: a sample is inside with probability (above - below) / 2."""
+    scale = 1 / (SQRT2 * sigma)
+    return lax.erf((lower - mean) * scale), lax.erf((upper - mean) * scale)
+
+
+@pytree
+class Clip(Nearest):
+    """Move what left the box to its nearest point. Puts probability on the faces: good for optima on the boundary."""
 
 
 @pytree

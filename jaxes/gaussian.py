@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes import random
-from jaxes.bounds import Bounds, Clip
+from jaxes.bounds import Bounds, Resample
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.cma import Parameters, parameters
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
@@ -50,7 +50,7 @@ class GaussianState(State):
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
 
 
-CLIP = Clip()
+RESAMPLE = Resample()
 
 PATIENCE = 500
 """Generations before a run may stagnate, as in pycma."""
@@ -66,7 +66,7 @@ class Gaussian(Strategy):
         sigma: initial standard deviation, in the space's own units (the logarithm's on a log scale): a number, one per
             coordinate (d,), or a pytree like a solution. Default: 0.3 of the box's width.
         start: the initial mean, a solution. Default: uniform in the box.
-        bounds: `Clip()`, `Smooth()`, `Resample()`, `Reflect()` or `Wrap()`.
+        bounds: `Resample()`, `Clip()`, `Smooth()`, `Reflect()` or `Wrap()`.
         sampling: "independent", "mirrored", "orthogonal" or "sobol": see `jaxes.operators.sampling`.
 
     sigma and start are leaves: they can be swept, batched and changed without a new program. Where a strategy has `lam_max` and
@@ -82,7 +82,7 @@ class Gaussian(Strategy):
     lam: Any = static(default=None, unless="lam_max")  # noqa: RUF009
     sigma: Any = None
     start: Any = None
-    bounds: Bounds = CLIP
+    bounds: Bounds = RESAMPLE
     sampling: str = static(default="independent")
 
     def __post_init__(self):
@@ -92,7 +92,7 @@ class Gaussian(Strategy):
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
         if not isinstance(self.bounds, Bounds):
             raise TypeError(
-                f"{owner}(bounds=...) must be Clip(), Smooth(), Resample(), Reflect() or Wrap(), got {self.bounds!r}."
+                f"{owner}(bounds=...) must be Resample(), Clip(), Smooth(), Reflect() or Wrap(), got {self.bounds!r}."
             )
         assign(self, space=space, lam=lam)
         assign(self, sigma=positive(owner, space, "sigma", self.sigma), start=point(owner, space, "start", self.start))
@@ -144,8 +144,8 @@ class Gaussian(Strategy):
         at = jnp.arange(self.space.dimension, dtype=jnp.int32) == index
         return jnp.where(at, self._deviations(state), 0)
 
-    def sized(self, lam):
-        return dataclasses.replace(self, lam=lam)
+    def enlarged(self, factor):
+        return dataclasses.replace(self, lam=factor * self.lam)
 
     def rescaled(self, factor):
         return dataclasses.replace(self, sigma=factor * self._unit())

@@ -87,10 +87,13 @@ class Restart(Staged):
             if getattr(when, name) is not None:
                 raise ValueError(f"Restart(when=...) ends single runs; give {name} as stop={{{name!r}: ...}} of the whole run.")
         assign(self, when=when)
-        if self.policy != "plain":
-            self.strategy.sized(self.strategy.population_size)
-        if self.policy == "bipop":
-            self.strategy.rescaled(jnp.ones((), self.space.dtype))
+        try:
+            if self.policy != "plain":
+                self.strategy.enlarged(2)
+            if self.policy == "bipop":
+                self.strategy.rescaled(jnp.ones((), self.space.dtype))
+        except ValueError as error:
+            raise ValueError(f"Restart(policy={self.policy!r}) cannot change {type(self.strategy).__name__}: {error}") from None
 
     @property
     def space(self) -> Space:  # type: ignore[override]
@@ -105,10 +108,9 @@ class Restart(Staged):
     def members(self):
         if self.policy == "plain":
             return (self.strategy,)
-        sizes = [self.lam * 2**k for k in range(self.doublings + 1)]
-        members = tuple(self.strategy.sized(size) for size in sizes)
+        members = tuple(self.strategy.enlarged(2**k) for k in range(self.doublings + 1))
         if self.policy == "bipop" and hasattr(self.strategy, "lam_max"):
-            return tuple(dataclasses.replace(m, lam_max=size) for m, size in zip(members, sizes, strict=True))
+            return tuple(dataclasses.replace(member, lam_max=member.population_size) for member in members)
         return members
 
     @property

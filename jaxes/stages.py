@@ -174,7 +174,8 @@ class Staged(Strategy):
 
     def _given(self, otherwise: jax.Array) -> jax.Array:
         """(d,) the start that the members were given, if any."""
-        given = next((m.start for m in self.members if getattr(m, "start", None) is not None), None)
+        starts = (getattr(member, "start", None) for member in self.members)
+        given = next((start for start in starts if start is not None), None)
         return otherwise if given is None else jnp.clip(self.space.encode(given), *self.space.bounds())
 
     def _begun(self, plan: Plan, key: jax.Array, members: tuple[Any, ...] | None, shared: State) -> tuple[Any, ...]:

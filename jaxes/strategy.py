@@ -171,8 +171,8 @@ class Strategy(abc.ABC):
         stages = self.stages
         return stages[0] if len(stages) == 1 else stages[int(self.stage(state))]
 
-    def sized(self, lam: int) -> Strategy:
-        """The same strategy with another population size. ValueError if it cannot be changed."""
+    def enlarged(self, factor: int) -> Strategy:
+        """The same strategy with a population so many times as large. ValueError if it cannot be changed."""
         raise ValueError(f"{type(self).__name__} has no population size that could be changed.")
 
     def rescaled(self, factor: jax.Array) -> Strategy:

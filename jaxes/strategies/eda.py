@@ -27,14 +27,12 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
-from jaxes.bounds import Bounds, Smooth
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.gaussian import Gaussian, GaussianState
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import as_space
 
-SMOOTH = Smooth()
 TAU = 0.35
 """Share of the population that IAMaLGaM selects."""
 
@@ -82,6 +80,10 @@ class CEM(Gaussian):
             check_value("CEM", name, getattr(self, name), lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
         check_value("CEM", "variance_decay", self.variance_decay, lambda v: v > 0, "positive")
 
+    def enlarged(self, factor):
+        assert self.elite is not None
+        return dataclasses.replace(self, lam=factor * self.lam, elite=factor * self.elite)
+
     def _begin(self, state):
         return CEMState(**vars(state), variance=jnp.ones_like(state.mean))
 
@@ -119,15 +121,12 @@ class IAMaLGaM(Gaussian):
     """Incremental AMaLGaM (Bosman, Grahl & Thierens 2013), with a full or a diagonal covariance matrix.
 
     Args:
-        space, sigma, start, sampling: see `jaxes.gaussian.Gaussian`.
-        bounds: as there; default `Smooth()`. With `Clip()`, an optimum in a corner is hit sooner, and one run in seven ends on
-            the boundary of a box whose optimum is inside.
+        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         lam: candidates a generation; default 10 sqrt(d), with a diagonal matrix 4 sqrt(d), as in the paper.
         model: "full" or "univariate".
     """
 
     _: KW_ONLY
-    bounds: Bounds = SMOOTH
     model: Literal["full", "univariate"] = static(default="full")
 
     def __post_init__(self):

@@ -65,6 +65,9 @@ class ElitistCMAES(Gaussian):
         if not isinstance(self.active, bool):
             raise TypeError(f"ElitistCMAES(active=...) must be True or False, got {self.active!r}.")
 
+    def enlarged(self, factor):
+        raise ValueError("ElitistCMAES has a population of 1.")
+
     def _begin(self, state):
         dtype = state.mean.dtype
         eye = jnp.eye(self.space.dimension, dtype=dtype)

@@ -167,6 +167,10 @@ class ES(Strategy):
                 "ES(sigma=...) must be given for a space with an infinite side: the default is a fraction of its width."
             )
 
+    def enlarged(self, factor):
+        rho = self.rho if self.rho != self.mu else factor * self.mu
+        return dataclasses.replace(self, mu=factor * self.mu, lam=factor * self.lam, rho=rho)
+
     @property
     def population_size(self) -> int:
         return self.lam + self.mu * self.reevaluate
