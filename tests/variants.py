@@ -11,9 +11,12 @@ import jaxes
 from jaxes import (
     CEM,
     CMAES,
+    DE,
     ES,
+    JDE,
     LMMAES,
     MAES,
+    SHADE,
     SNES,
     XNES,
     Clip,
@@ -63,6 +66,10 @@ VARIANTS = {
     "CEM": {"kind": CEM, "lam": 40},
     "IAMaLGaM": {"kind": IAMaLGaM},
     "IAMaLGaM univariate": {"kind": IAMaLGaM, "lam": 16, "model": "univariate"},
+    "DE": {"kind": DE, "lam": 20},
+    "DE best": {"kind": DE, "lam": 12, "mutation": "best/1", "bounds": Resample()},
+    "JDE": {"kind": JDE, "lam": 20, "bounds": Wrap()},
+    "SHADE": {"kind": SHADE, "lam": 20},
 }
 
 
