@@ -18,7 +18,7 @@ each = pytest.mark.parametrize("name", VARIANTS)
 # Every branch of the code, for promises of the shared machinery, whose tests compile several programs each.
 SOME = (
     *("tutorial", "default", "one plus one", "weighted", "discrete 2", "self-adaptive plus", "mutation rate", "reevaluate"),
-    *("CMAES", "CMAES of a value", "MAES passive", "SHADE"),
+    *("CMAES", "CMAES of a value", "MAES passive", "JDE"),
 )
 some = pytest.mark.parametrize("name", SOME)
 # SHADE's memory weighs by how much fitness improved.

@@ -14,7 +14,8 @@ References: R. Storn & K. Price, Differential Evolution: a simple and efficient 
 continuous spaces, Journal of Global Optimization 11 (1997), 341-359. J. Brest, S. Greiner, B. Boskovic, M. Mernik & V. Zumer,
 Self-adapting control parameters in differential evolution, IEEE Transactions on Evolutionary Computation 10 (2006), 646-657.
 R. Tanabe & A. Fukunaga, Success-history based parameter adaptation for differential evolution, CEC 2013, 71-78; where it leaves
-details open, as in the authors' program, SHADE 1.0.1. Departures: what happens at the bounds, see `Differential`.
+details open, as in the authors' program, SHADE 1.0.1. Departures: what happens at the bounds, see `Differential`; the default
+of SHADE's H.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -60,14 +61,26 @@ class Differential(Strategy):
 
     Args:
         space: a `Box` or a pytree of them.
-        lam: individuals, and candidates a generation; at least 4.
+        lam: individuals, and candidates a generation; at least 4. Default 5 d, and 10 d for DE, which loses its diversity more
+            easily: the ends of what Storn & Price advise. But 20 at least, and at most 100, which Brest et al. and Tanabe &
+            Fukunaga use in 30-D. On the BBOB functions in 5-D and 10-D, 10 d reaches at most .04 more targets than 5 d by
+            5,000 d evaluations, and a third less of them by 1,000 d.
         start: a solution; the first generation is itself and points around it. Default: uniform in the box.
         spread: their standard deviation in the space's own units (the logarithm's on a log scale): a number, one per coordinate
             (d,), or a pytree like a solution. Default: 0.3 of the box's width.
-        bounds: `Reflect()`, `Resample()`, `Smooth()`, `Clip()` or `Wrap()`.
+        bounds: what becomes of a mutant's coordinates outside the box: `Reflect()`, `Resample()` (others are chosen, up to 16
+            times), `Smooth()`, `Clip()`, or `Wrap()` (differences go the short way round).
 
     The numbers are leaves: they can be swept, batched and changed without a new program.
+
+    The papers leave bounds open, or take the point halfway between the individual and the bound. On the 24 BBOB functions in
+    5-D (30 runs each, 2,000 d evaluations), jDE with lam = 20 reaches .596 of all targets reflecting, .595 halfway, .594 with
+    `Smooth`, .586 with `Clip` and .613 with `Resample`; DE with lam = 50 .580, .577, .569, .577 and .585: they differ by little
+    more than chance. Reflection is the default because, unlike drawing again, it costs next to nothing.
     """
+
+    PER_COORDINATE: ClassVar[int] = 5
+    """Individuals by default."""
 
     space: Space
     _: KW_ONLY
@@ -78,17 +91,13 @@ class Differential(Strategy):
 
     def __post_init__(self):
         owner, space = type(self).__name__, as_space(self.space)
-        lam = self._default_lam(space.dimension) if self.lam is None else self.lam
+        lam = min(max(20, self.PER_COORDINATE * space.dimension), 100) if self.lam is None else self.lam
         assign(self, space=space, lam=check_integer(owner, "lam", lam, at_least=4))
         check_bounds(owner, self.bounds)
         assign(self, start=point(owner, space, "start", self.start), spread=positive(owner, space, "spread", self.spread))
         if self.spread is not None and self.start is None:
             raise ValueError(f"{owner}(spread=...) needs a start: {owner}(start=..., spread=...).")
         check_beginning(owner, space, start=self.start, spread=self.spread)
-
-    @staticmethod
-    def _default_lam(d: int) -> int:
-        return 10 * d
 
     def _begin(self, state: DEState) -> Any:
         """The initial state, made from the shared one."""
@@ -182,13 +191,15 @@ class DE(Differential):
     """Differential evolution with constant F and CR (Storn & Price 1997), variant `mutation`/bin.
 
     Args:
-        space, lam, start, spread, bounds: see `Differential`. lam: default 10 d, of the 5 d to 10 d that the paper advises.
+        space, lam, start, spread, bounds: see `Differential`.
         mutation: "rand/1": a + F (b - c) for three others; "best/1": best + F (a - b); "current-to-best/1":
             x + F (best - x) + F (a - b), for the individual x. The best converge faster, and to local optima more often.
         weight: F; default 0.5, the paper's first choice.
         crossover_rate: CR, the probability that a coordinate is the mutant's; default 0.9, for coordinates that depend on each
             other. Where they do not, 0.1 is better.
     """
+
+    PER_COORDINATE: ClassVar[int] = 10
 
     _: KW_ONLY
     mutation: Literal["rand/1", "best/1", "current-to-best/1"] = static(default="rand/1")
@@ -296,19 +307,21 @@ class SHADE(Differential):
 
     Args:
         space, lam, start, spread, bounds: see `Differential`.
-        memory: H, over how many generations with an improvement the means of successful F and CR are remembered.
-        archive: how many individuals that were improved upon are remembered; default lam.
+        memory: H, of how many generations with an improvement the means of F and CR are remembered. Default 6, as in the
+            authors' L-SHADE (CEC 2014): with the 100 of the paper and lam = 100, .64 of the BBOB targets in 10-D are reached by
+            5,000 d evaluations, and with 6 .74; with lam = 50 in 5-D, it hardly matters.
+        archive: how many individuals that were improved upon are remembered; default lam, as in the paper.
     """
 
     _: KW_ONLY
-    memory: Any = static(default=None)
+    memory: int = static(default=6)
     archive: Any = static(default=None)
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("memory", "archive"):
-            given = getattr(self, name)
-            assign(self, **{name: check_integer("SHADE", name, self.lam if given is None else given, at_least=1)})
+        archive = self.lam if self.archive is None else self.archive
+        assign(self, memory=check_integer("SHADE", "memory", self.memory, at_least=1))
+        assign(self, archive=check_integer("SHADE", "archive", archive, at_least=1))
 
     def _begin(self, state):
         half, zero = jnp.full(self.memory, 0.5, self.space.dtype), jnp.zeros((), jnp.int32)
