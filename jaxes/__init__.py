@@ -11,7 +11,7 @@ from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import CEM, CMAES, ES, LMMAES, MAES, SNES, XNES, ElitistCMAES, IAMaLGaM, SepCMAES
+from jaxes.strategies import CEM, CMAES, DE, ES, JDE, LMMAES, MAES, SHADE, SNES, XNES, ElitistCMAES, IAMaLGaM, SepCMAES
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
@@ -19,9 +19,12 @@ __version__ = "0.1.0"
 __all__ = [
     "CEM",
     "CMAES",
+    "DE",
     "ES",
+    "JDE",
     "LMMAES",
     "MAES",
+    "SHADE",
     "SNES",
     "XNES",
     "Box",

@@ -24,9 +24,9 @@ from jaxes.operators.cma import Parameters, parameters
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
-from jaxes.settings import has_finite_sides, point, positive
+from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import Purpose, State, StopReason, Strategy, stream
+from jaxes.strategy import Purpose, State, StopReason, Strategy, first_reason, negligible, stream
 
 
 @pytree
@@ -90,16 +90,10 @@ class Gaussian(Strategy):
         lam = default_lam(space.dimension) if self.lam is None else self.lam
         lam = self._checked(owner, lam)
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
-        if not isinstance(self.bounds, Bounds):
-            raise TypeError(
-                f"{owner}(bounds=...) must be Resample(), Clip(), Smooth(), Reflect() or Wrap(), got {self.bounds!r}."
-            )
+        check_bounds(owner, self.bounds)
         assign(self, space=space, lam=lam)
         assign(self, sigma=positive(owner, space, "sigma", self.sigma), start=point(owner, space, "start", self.start))
-        if not has_finite_sides(space):
-            for name in ("start", "sigma"):
-                if getattr(self, name) is None:
-                    raise ValueError(f"{owner}({name}=...) must be given for a space with an infinite side.")
+        check_beginning(owner, space, start=self.start, sigma=self.sigma)
 
     def _checked(self, owner: str, lam: Any) -> Any:
         """lam as it is stored: an integer, or a leaf where there is a `lam_max`."""
@@ -170,10 +164,7 @@ class Gaussian(Strategy):
 
     def _unit(self) -> jax.Array:
         """(d,) the initial standard deviation."""
-        if self.sigma is not None:
-            return self.space.flatten(self.sigma, "sigma")
-        lower, upper = self.space.bounds()
-        return 0.3 * upper - 0.3 * lower
+        return initial_deviations(self.space, "sigma", self.sigma)
 
     def _init(self, state):
         lower, upper = self.space.bounds()
@@ -258,7 +249,6 @@ class Gaussian(Strategy):
         a whole standard deviation has none (there a tenth and a fifth): in single precision, the rest is still a way to go.
         """
         eps = float(jnp.finfo(self.space.dtype).eps)
-        resolution = eps * jnp.abs(jnp.where(jnp.isfinite(state.best_fitness), state.best_fitness, 0))
         deviations = self._deviations(state)
         size = state.recent.shape[0]
         age = (state.generation - 1 - jnp.arange(size, dtype=jnp.int32)) % size
@@ -268,8 +258,8 @@ class Gaussian(Strategy):
         axis = self._axis(state, state.generation % self.space.dimension)
         reasons = {
             StopReason.EQUALFUNVALS: history == 0,
-            StopReason.TOLFUN: jnp.maximum(history, state.spread) < jnp.maximum(1e-11, resolution),
-            StopReason.TOLFUNHIST: history < jnp.maximum(1e-12, resolution),
+            StopReason.TOLFUN: jnp.maximum(history, state.spread) < negligible(1e-11, state.best_fitness),
+            StopReason.TOLFUNHIST: history < negligible(1e-12, state.best_fitness),
             StopReason.TOLX: deviations.max() < jnp.maximum(1e-11, 4 * eps * jnp.abs(state.mean).max()),
             StopReason.TOLFACUPX: deviations.max() > 1e3,
             StopReason.CONDITIONCOV: self._condition(state) > min(1e14, 1 / eps),
@@ -278,10 +268,7 @@ class Gaussian(Strategy):
             StopReason.STAGNANT: state.progress.stalled,
             StopReason.NONFINITE: jnp.all(jnp.isinf(state.recent) | ~counts) & (state.generation >= self._remembered(self.lam)),
         }
-        found = jnp.int32(StopReason.RUNNING)
-        for reason, holds in reversed(reasons.items()):
-            found = jnp.where(holds & (state.generation > 0), jnp.int32(reason), found)
-        return found
+        return first_reason(state, reasons)
 
 
 def default_lam(d: int) -> int:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxes.bounds import Bounds
 from jaxes.checks import as_leaf, check_value, is_traced
 from jaxes.space import Space, Tree
 
@@ -67,6 +68,26 @@ def _check_inside(owner: str, name: str, x: np.ndarray, lower: np.ndarray, upper
             f"{owner}({name}=...) must be finite and lie inside the box: flat coordinate {i} of point {row} is {x[row, i]}, "
             f"and may be {lower[i]} to {upper[i]}."
         )
+
+
+def check_bounds(owner: str, bounds: Any) -> None:
+    if not isinstance(bounds, Bounds):
+        raise TypeError(f"{owner}(bounds=...) must be Resample(), Clip(), Smooth(), Reflect() or Wrap(), got {bounds!r}.")
+
+
+def check_beginning(owner: str, space: Space, **given: Any) -> None:
+    """Refuses to begin in a space with an infinite side where one of the settings is None."""
+    for name, value in given.items():
+        if value is None and not has_finite_sides(space):
+            raise ValueError(f"{owner}({name}=...) must be given for a space with an infinite side.")
+
+
+def initial_deviations(space: Space, name: str, value: Any) -> jax.Array:
+    """(d,) initial standard deviations, as they are set or 0.3 of the box's width."""
+    if value is not None:
+        return space.flatten(value, name)
+    lower, upper = space.bounds()
+    return 0.3 * upper - 0.3 * lower
 
 
 def has_finite_sides(space: Space) -> bool:

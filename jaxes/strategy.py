@@ -121,6 +121,20 @@ def clean(fitness: jax.Array) -> jax.Array:
     return jnp.where(jnp.isnan(fitness), jnp.inf, fitness)
 
 
+def negligible(least: float, fitness: jax.Array) -> jax.Array:
+    """() the difference of fitness values that does not count: `least`, but not less than what rounding resolves."""
+    eps = float(jnp.finfo(fitness.dtype).eps)
+    return jnp.maximum(least, eps * jnp.abs(jnp.where(jnp.isfinite(fitness), fitness, 0)))
+
+
+def first_reason(state: State, reasons: dict[StopReason, jax.Array]) -> jax.Array:
+    """() int32, the first of the reasons that holds, after a generation at least; else `RUNNING`."""
+    found = jnp.int32(StopReason.RUNNING)
+    for reason, holds in reversed(reasons.items()):
+        found = jnp.where(holds & (state.generation > 0), jnp.int32(reason), found)
+    return found
+
+
 class Strategy(abc.ABC):
     """An algorithm with its hyperparameters. A new one is a `@pytree` class that implements the methods named `_...`."""
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import jaxes
-from jaxes import CMAES, ES, MAES, Box, Clip, IAMaLGaM, Reflect, Resample, Smooth, Wrap
+from jaxes import CMAES, ES, MAES, Box, Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.bounds import normal
 
 DRAWS = 40_000
@@ -206,7 +206,7 @@ def test_the_mean_stays_near_the_box(lower, upper):
     np.testing.assert_array_equal(Clip().confined(inside, jnp.ones((1, 1)), lower, upper), inside)
 
 
-@pytest.mark.parametrize("kind", [CMAES, MAES, IAMaLGaM])
+@pytest.mark.parametrize("kind", [CMAES, MAES])
 def test_the_boundary_has_no_optima_of_its_own(kind, x64):
     """Bowls of condition 1e6 inside the box, from steps as large as it: a handler that learns plateaus outside loses most runs.
 

@@ -11,9 +11,12 @@ import jaxes
 from jaxes import (
     CEM,
     CMAES,
+    DE,
     ES,
+    JDE,
     LMMAES,
     MAES,
+    SHADE,
     SNES,
     XNES,
     Clip,
@@ -25,6 +28,7 @@ from jaxes import (
     Schedule,
     SelfAdaptation,
     SepCMAES,
+    Smooth,
     Wrap,
 )
 from jaxes.strategy import State
@@ -63,6 +67,10 @@ VARIANTS = {
     "CEM": {"kind": CEM, "lam": 40},
     "IAMaLGaM": {"kind": IAMaLGaM},
     "IAMaLGaM univariate": {"kind": IAMaLGaM, "lam": 16, "model": "univariate"},
+    "DE": {"kind": DE, "lam": 20, "bounds": Smooth()},
+    "DE best": {"kind": DE, "lam": 12, "mutation": "best/1", "bounds": Resample()},
+    "JDE": {"kind": JDE, "lam": 20, "bounds": Wrap()},
+    "SHADE": {"kind": SHADE, "lam": 20},
 }
 
 

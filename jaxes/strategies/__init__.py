@@ -1,6 +1,7 @@
 """One file per family of algorithms, and the list of all of them."""
 
 from jaxes.strategies.cmaes import CMAES
+from jaxes.strategies.de import DE, JDE, SHADE
 from jaxes.strategies.eda import CEM, IAMaLGaM
 from jaxes.strategies.elitistcmaes import ElitistCMAES
 from jaxes.strategies.es import ES
@@ -9,5 +10,5 @@ from jaxes.strategies.maes import MAES
 from jaxes.strategies.nes import SNES, XNES
 from jaxes.strategies.sepcmaes import SepCMAES
 
-ALL = (ES, CMAES, SepCMAES, MAES, ElitistCMAES, LMMAES, XNES, SNES, CEM, IAMaLGaM)
+ALL = (ES, CMAES, SepCMAES, MAES, ElitistCMAES, LMMAES, XNES, SNES, CEM, IAMaLGaM, DE, JDE, SHADE)
 """Every public strategy. The tests, the command line and the benchmarks read this list."""
