@@ -4,31 +4,55 @@ from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.loop import run
 from jaxes.minimize import Report, minimize
+from jaxes.operators.optimizers import clipup
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.problems import Problem
 from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import CEM, CMAES, ES, LMMAES, MAES, SNES, XNES, ElitistCMAES, IAMaLGaM, SepCMAES
+from jaxes.strategies import (
+    ARS,
+    CEM,
+    CMAES,
+    ES,
+    LMMAES,
+    MAES,
+    PGPE,
+    SNES,
+    XNES,
+    ElitistCMAES,
+    GuidedES,
+    IAMaLGaM,
+    NoiseReuseES,
+    OpenAIES,
+    PersistentES,
+    SepCMAES,
+)
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ARS",
     "CEM",
     "CMAES",
     "ES",
     "LMMAES",
     "MAES",
+    "PGPE",
     "SNES",
     "XNES",
     "Box",
     "Clip",
     "ElitistCMAES",
+    "GuidedES",
     "History",
     "IAMaLGaM",
+    "NoiseReuseES",
     "OneFifth",
+    "OpenAIES",
+    "PersistentES",
     "Problem",
     "Reflect",
     "Report",
@@ -44,6 +68,7 @@ __all__ = [
     "Wrap",
     "analysis",
     "as_space",
+    "clipup",
     "minimize",
     "problems",
     "run",

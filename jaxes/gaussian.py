@@ -27,6 +27,9 @@ from jaxes.settings import has_finite_sides, point, positive
 from jaxes.space import Space, as_space
 from jaxes.strategy import Purpose, State, StopReason, Strategy, stream
 
+FARTHEST = 1e8
+"""Standard deviations at which a sample, of a huge box that rounding made of it, still can be squared in single precision."""
+
 
 @pytree
 class GaussianState(State):
@@ -61,6 +64,9 @@ class Gaussian(Strategy):
 
     LEAST: ClassVar[int] = 2
     """The smallest lam."""
+
+    IGNORED: ClassVar[tuple[StopReason, ...]] = ()
+    """Reasons to stop that make no sense for the strategy."""
 
     space: Space
     _: KW_ONLY
@@ -188,11 +194,22 @@ class Gaussian(Strategy):
 
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
-        points = self.bounds.learnt(x, state.drawn, lower, upper)
+        return self._told(state, self.bounds.learnt(x, state.drawn, lower, upper), fitness)
+
+    def _tell_asked(self, state, x, fitness):
+        return self._told(state, x if state.drawn is None else state.drawn, fitness)
+
+    def _told(self, state: Any, points: jax.Array, fitness: jax.Array) -> Any:
+        """The next state from points (lam, d) in the open, in the space's units."""
         told = self._learn(state, points / self._unit()[None, :], fitness)
         best, at = fitness.min(), state.generation % state.recent.shape[0]
         spread = jnp.where(jnp.isfinite(best), self.worst(fitness) - best, jnp.inf)
         return dataclasses.replace(told, recent=state.recent.at[at].set(best), spread=spread, drawn=None)
+
+    def mean(self, state: Any) -> Any:
+        """The mean of what would be sampled next, as a solution: the answer where one evaluation says little."""
+        lower, upper = (side[None, :] for side in self.space.bounds())
+        return self.space.decode(self.bounds.repair((self._unit() * state.mean)[None, :], lower, upper)[0])
 
     def step_size(self, state):
         return jnp.max(self._deviations(state) * self._unit())
@@ -222,7 +239,8 @@ class Gaussian(Strategy):
         }
         found = jnp.int32(StopReason.RUNNING)
         for reason, holds in reversed(reasons.items()):
-            found = jnp.where(holds & (state.generation > 0), jnp.int32(reason), found)
+            if reason not in self.IGNORED:
+                found = jnp.where(holds & (state.generation > 0), jnp.int32(reason), found)
         return found
 
 

@@ -285,7 +285,7 @@ def _generation(task: Task, progress: Progress) -> Progress:
     strategy, objective, state = task.strategy, task.objective, progress.state
     x, asked = strategy._ask(state)
     fitness = objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args).astype(x.dtype)
-    told = strategy.tell_flat(asked, x, fitness)
+    told = strategy.tell_flat(asked, x, fitness, asked=True)
     fitness = strategy.counted(clean(fitness))
     hits = progress.hits
     if task.targets is not None:

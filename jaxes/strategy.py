@@ -210,14 +210,18 @@ class Strategy(abc.ABC):
         """The best solution so far, as the user's pytree. Its fitness is `state.best_fitness`."""
         return self.space.decode(state.best)
 
-    def tell_flat(self, state: S, x: jax.Array, fitness: jax.Array) -> S:
-        """`tell` for flat candidates (population_size, d), as the compiled loop has them."""
+    def _tell_asked(self, state: Any, x: jax.Array, fitness: jax.Array) -> Any:
+        """`_tell`, where the candidates are known to be those of `_ask`, untouched."""
+        return self._tell(state, x, fitness)
+
+    def tell_flat(self, state: S, x: jax.Array, fitness: jax.Array, *, asked: bool = False) -> S:
+        """`tell` for flat candidates (population_size, d), as the compiled loop has them; `asked`: they are those of `_ask`."""
         fitness = self.counted(fitness.astype(x.dtype))
         invalid = jnp.isnan(fitness)
         fitness = clean(fitness)
         winner = jnp.argmin(fitness)
         better = (jnp.min(fitness) < state.best_fitness) | (state.generation == 0)
-        told = self._tell(state, x, fitness)
+        told = (self._tell_asked if asked else self._tell)(state, x, fitness)
         return dataclasses.replace(
             told,
             generation=state.generation + 1,

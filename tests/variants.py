@@ -9,17 +9,23 @@ import optax
 
 import jaxes
 from jaxes import (
+    ARS,
     CEM,
     CMAES,
     ES,
     LMMAES,
     MAES,
+    PGPE,
     SNES,
     XNES,
     Clip,
     ElitistCMAES,
+    GuidedES,
     IAMaLGaM,
+    NoiseReuseES,
     OneFifth,
+    OpenAIES,
+    PersistentES,
     Reflect,
     Resample,
     Schedule,
@@ -28,6 +34,12 @@ from jaxes import (
     Wrap,
 )
 from jaxes.strategy import State
+
+
+def signs(solution):
+    """A surrogate gradient that often is none."""
+    return jax.tree.map(jnp.sign, solution)
+
 
 VARIANTS = {
     "tutorial": {"mu": 5, "lam": 20, "sigma": 0.3},
@@ -63,6 +75,12 @@ VARIANTS = {
     "CEM": {"kind": CEM, "lam": 40},
     "IAMaLGaM": {"kind": IAMaLGaM},
     "IAMaLGaM univariate": {"kind": IAMaLGaM, "lam": 16, "model": "univariate"},
+    "OpenAIES": {"kind": OpenAIES, "sigma": 0.3},
+    "PGPE": {"kind": PGPE, "lam": 16, "sigma": 0.3, "learning_rate": 0.05, "bounds": Clip()},
+    "ARS": {"kind": ARS, "sigma": 0.3, "shaping": "utilities"},
+    "GuidedES": {"kind": GuidedES, "sigma": 0.3, "shaping": "centered rank", "surrogate": signs, "bounds": Reflect()},
+    "PersistentES": {"kind": PersistentES, "lam": 12, "sigma": 0.3, "shaping": "centered rank", "horizon": 4, "truncation": 2},
+    "NoiseReuseES": {"kind": NoiseReuseES, "lam": 12, "sigma": 0.3, "shaping": "utilities", "horizon": 4, "truncation": 2},
 }
 
 
