@@ -26,15 +26,15 @@ def shaped(fitness: jax.Array, shaping: str) -> jax.Array:
             apart and not the worse; "none": the fitness, less its mean over the population. With mirrored samples the mean
             makes no difference but for rounding; where samples are independent, it takes 1/n of the gradient off.
 
-    Infinite fitness has a rank like any other; for "standardized" and "none", it counts as the worst (minus infinity: the best) of
-    the finite ones.
+    Infinite fitness has a rank like any other; for "standardized" and "none" it counts as the worst (minus infinity: the best)
+    of the finite ones.
     """
     n = fitness.shape[0]
     if shaping in ("centered rank", "utilities"):
         less, equal = counts(fitness)
         if shaping == "centered rank":
-            return ((2 * less + equal - 1).astype(fitness.dtype) / 2) / (n - 1) - 0.5
-        total = jnp.asarray(np.concatenate([[0.0], np.cumsum(-n * utilities(n))]), fitness.dtype)
+            return (2 * less + equal - n).astype(fitness.dtype) / (2 * (n - 1))
+        total = jnp.asarray([0, *np.cumsum(-n * utilities(n))[:-1], 0], fitness.dtype)
         return (total[less + equal] - total[less]) / equal.astype(fitness.dtype)
     y = _finite(fitness)
     y = y - jnp.mean(y)

@@ -5,11 +5,12 @@ the four average their samples in different ways. sigma stays as it is (but PGPE
 no closer to an optimum than sigma allows: give it a schedule for that. O(lam d) a generation.
 
 References: T. Salimans, J. Ho, X. Chen, S. Sidor & I. Sutskever, Evolution Strategies as a Scalable Alternative to
-Reinforcement Learning (2017), arXiv 1703.03864, Algorithm 1. F. Sehnke, C. Osendorfer, T. Rueckstiess, A. Graves, J. Peters & J. Schmidhuber,
-Parameter-exploring policy gradients, Neural Networks 23 (2010), 551-559; N. Toklu, P. Liskowski & R. Srivastava, ClipUp,
-PPSN XVI (2020), 515-527, for its ranks, its optimizer and its limit on changes of sigma. H. Mania, A. Guy & B. Recht, Simple
-random search provides a competitive approach to reinforcement learning, NeurIPS 2018, Algorithm 1 and section 3. N.
-Maheswaranathan, L. Metz, G. Tucker, D. Choi & J. Sohl-Dickstein, Guided evolutionary strategies, ICML 2019, Algorithm 1.
+Reinforcement Learning (2017), arXiv 1703.03864, Algorithm 1. F. Sehnke, C. Osendorfer, T. Rueckstiess, A. Graves, J. Peters &
+J. Schmidhuber, Parameter-exploring policy gradients, Neural Networks 23 (2010), 551-559; N. Toklu, P. Liskowski &
+R. Srivastava, ClipUp, PPSN XVI (2020), 515-527, for its ranks, its optimizer and its limit on changes of sigma. H. Mania,
+A. Guy & B. Recht, Simple random search provides a competitive approach to reinforcement learning, NeurIPS 2018, Algorithms 1
+and 2. N. Maheswaranathan, L. Metz, G. Tucker, D. Choi & J. Sohl-Dickstein, Guided evolutionary strategies, ICML 2019,
+Algorithm 1.
 Departures: weight decay is the optimizer's (`optax.adamw`), normalising a simulator's states (V2 of ARS) the objective's. In
 Guided ES, sigma is the standard deviation per coordinate, whose square is the average variance, and beta = d, so that the
 gradient is that of OpenAI-ES where nothing guides; directions that depend on each other count once. Gradients, means and steps
@@ -127,7 +128,8 @@ class Gradient(Gaussian):
             return make(self._default_rate())
         if isinstance(rate, Schedule):
             return make(lambda count: rate(count).astype(self.space.dtype))
-        return make(rate if np.shape(rate) == () else self.space.flatten(rate, "learning_rate"))
+        is_number = jax.tree_util.all_leaves([rate]) and np.shape(rate) == ()
+        return make(rate if is_number else self.space.flatten(rate, "learning_rate"))
 
     def _scale(self) -> Any:
         """(d,) or 1.0: the unit of the mean in units of the optimizer's parameters."""
@@ -309,8 +311,8 @@ class GuidedES(Gradient):
     """Guided evolution strategy (Maheswaranathan et al. 2019): searches farther where surrogate gradients lead, by Adam.
 
     The covariance matrix is sigma**2 (alpha I + (1 - alpha) d / k U U^T) with the subspace U of the last k surrogate gradients:
-    of what `surrogate` returns, or of what you tell by hand with `state = strategy.guide(state, gradient)` before `ask`. As long
-    as nothing guides, it is sigma**2 I.
+    of what `surrogate` returns, or of what you tell by hand with `state = strategy.guide(state, gradient)` before `ask`. It is
+    sigma**2 I as long as nothing guides.
 
     Args:
         space, lam, sigma, start, bounds, sampling, optimizer, learning_rate, shaping: see `Gradient`. Default: Adam, as

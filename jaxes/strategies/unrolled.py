@@ -5,7 +5,7 @@ particle, goes on from where its own inner state stands, with the parameters tha
 these K steps. The parameters are updated after each truncation. Plain evolution strategies then ignore what earlier
 perturbations did to the inner state. PES multiplies a loss by the sum of all perturbations since the inner problem began; NRES
 perturbs by the same in all of its truncations. Both are unbiased for the gradient of the total loss of parameters that stay
-(NRES: of a loss that is smoothed by the perturbations as a whole). O(lam d) a generation.
+(smoothed by their perturbations). O(lam d) a generation.
 
 References: P. Vicol, L. Metz & J. Sohl-Dickstein, Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent
 Evolution Strategies, ICML 2021, Algorithm 2. O. Li, J. Harrison, J. Sohl-Dickstein, V. Smith & L. Metz, Variance-Reduced
