@@ -52,8 +52,8 @@ def utilities(n: int) -> np.ndarray:
 
 
 def _finite(fitness: jax.Array) -> jax.Array:
-    """Fitness (n,) within the range of its finite values, and within what can be squared; 0 if none is finite."""
+    """Fitness (n,) within the range of its finite values, and within what can be squared; all the same if none is finite."""
     limit, known = float(jnp.finfo(fitness.dtype).max) ** 0.5, jnp.isfinite(fitness)
     best = jnp.min(fitness, where=known, initial=jnp.inf)
     worst = jnp.max(fitness, where=known, initial=-jnp.inf)
-    return jnp.clip(jnp.where(known.any(), jnp.clip(fitness, best, worst), 0), -limit, limit)
+    return jnp.clip(jnp.clip(fitness, best, worst), -limit, limit)

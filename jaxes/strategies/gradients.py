@@ -237,11 +237,12 @@ class PGPE(Gradient):
         return state.mean[None, :] + state.deviations[None, :] * z
 
     def _learn(self, state, u, fitness):
-        # The paper's learning rates are proportional to the variance, which takes the division by it out of both gradients; its
-        # halved sums and differences of pairs are sums over all, and its baseline is in the shaping.
+        # The papers' learning rates are proportional to the variance, which takes the division by it out of both gradients.
+        # Their halved sums and differences of pairs are sums over all; that the weights' sum is zero takes the place of the
+        # baseline, and of subtracting the variance from the squares.
         weights, step = shaped(fitness, self.shaping) / self.population_size, self._steps(state, u)
         old = state.deviations
-        change = self.sigma_learning_rate * _mul(weights, (jnp.square(step) - jnp.square(old)[None, :]) / old[None, :])
+        change = self.sigma_learning_rate * _mul(weights, jnp.square(step)) / old
         most, info = self.sigma_max_change * old, jnp.finfo(old.dtype)
         deviations = old - jnp.clip(change, -most, most)
         least = jnp.maximum(info.eps * jnp.abs(state.mean), float(info.tiny) ** 0.5)  # what rounding resolves
