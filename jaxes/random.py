@@ -40,19 +40,16 @@ def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return _uniform(key, lax.iota(jnp.uint32, size), dtype).reshape(shape)
 
 
-IN_MEMORY = 1024
-"""How many numbers `transformed` puts into memory at least; fewer are made anew faster."""
-
-
 def transformed(function: Callable[[jax.Array], jax.Array], key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """`function(uniform(key, shape, dtype))` for a function of each element alone, as numbers that lie in memory.
 
-    On a CPU, XLA melts the hash into everything that consumes it, and computes it anew in each: faster for one consumer, and
-    half as long again for a generation, where there are several. A loop of two turns stays what it is; a barrier would not.
+    On a CPU, XLA melts the hash into everything that consumes it, and computes it anew in each. That is faster for one
+    consumer, and up to three times as slow for a whole generation, where there are several. A loop of two turns stays apart;
+    a barrier would not.
     """
     size = math.prod(shape)
     half = -(-size // 2)
-    if not _is_threefry(key) or np.dtype(dtype) not in (np.float32, np.float64) or not IN_MEMORY <= size < 2**31:
+    if not _is_threefry(key) or np.dtype(dtype) not in (np.float32, np.float64) or size >= 2**31:
         return function(uniform(key, shape, dtype))
 
     def part(first):
