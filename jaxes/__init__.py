@@ -4,6 +4,7 @@ from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.loop import run
 from jaxes.minimize import Report, minimize
+from jaxes.operators.optimizers import clipup
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.problems import Problem
 from jaxes.restart import Restart
@@ -11,12 +12,33 @@ from jaxes.result import History, Result
 from jaxes.score import score
 from jaxes.space import Box, as_space
 from jaxes.stop import Stop, StopReason
-from jaxes.strategies import CEM, CMAES, DE, ES, JDE, LMMAES, MAES, SHADE, SNES, XNES, ElitistCMAES, IAMaLGaM, SepCMAES
+from jaxes.strategies import (
+    ARS,
+    CEM,
+    CMAES,
+    DE,
+    ES,
+    JDE,
+    LMMAES,
+    MAES,
+    PGPE,
+    SHADE,
+    SNES,
+    XNES,
+    ElitistCMAES,
+    GuidedES,
+    IAMaLGaM,
+    NoiseReuseES,
+    OpenAIES,
+    PersistentES,
+    SepCMAES,
+)
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ARS",
     "CEM",
     "CMAES",
     "DE",
@@ -24,15 +46,20 @@ __all__ = [
     "JDE",
     "LMMAES",
     "MAES",
+    "PGPE",
     "SHADE",
     "SNES",
     "XNES",
     "Box",
     "Clip",
     "ElitistCMAES",
+    "GuidedES",
     "History",
     "IAMaLGaM",
+    "NoiseReuseES",
     "OneFifth",
+    "OpenAIES",
+    "PersistentES",
     "Problem",
     "Reflect",
     "Report",
@@ -49,6 +76,7 @@ __all__ = [
     "Wrap",
     "analysis",
     "as_space",
+    "clipup",
     "minimize",
     "problems",
     "run",

@@ -39,6 +39,10 @@ class Stagnation:
     stalled: jax.Array  # () bool, whether the last window brought nothing
 
 
+FARTHEST = 1e8
+"""Standard deviations at which a sample, of a huge box that rounding made of it, still can be squared in single precision."""
+
+
 @pytree
 class GaussianState(State):
     """What every such strategy remembers, in units of the initial sigma."""
@@ -76,6 +80,12 @@ class Gaussian(Strategy):
 
     LEAST: ClassVar[int] = 2
     """The smallest lam."""
+
+    AVERAGES: ClassVar[bool] = True
+    """Whether the mean is an average of points: where bounds move it, what is learnt is moved with it."""
+
+    IGNORED: ClassVar[tuple[StopReason, ...]] = ()
+    """Reasons to stop that make no sense for the strategy."""
 
     space: Space
     _: KW_ONLY
@@ -209,8 +219,8 @@ class Gaussian(Strategy):
         mean, deviations = told.mean[None, :] * unit, self._deviations(state)[None, :] * unit
         confined = self.bounds.confined(mean, deviations, lower, upper)
         if confined is not mean:
-            # Of the first lesson, the mean alone is computed.
-            told = self._learn(state, (points - (mean - confined)) / unit, fitness)
+            if self.AVERAGES:  # of the first lesson, only the mean is computed
+                told = self._learn(state, (points - (mean - confined)) / unit, fitness)
             told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
         best, at = fitness.min(), state.generation % state.recent.shape[0]
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)
@@ -241,6 +251,11 @@ class Gaussian(Strategy):
             stalled=jnp.where(ends, worse, old.stalled),
         )
 
+    def mean(self, state: Any) -> Any:
+        """The mean of what would be sampled next, as a solution: the answer where one evaluation says little."""
+        lower, upper = (side[None, :] for side in self.space.bounds())
+        return self.space.decode(self.bounds.repair((self._unit() * state.mean)[None, :], lower, upper)[0])
+
     def step_size(self, state):
         return jnp.max(self._deviations(state) * self._unit())
 
@@ -268,7 +283,7 @@ class Gaussian(Strategy):
             StopReason.STAGNANT: state.progress.stalled,
             StopReason.NONFINITE: jnp.all(jnp.isinf(state.recent) | ~counts) & (state.generation >= self._remembered(self.lam)),
         }
-        return first_reason(state, reasons)
+        return first_reason(state, {reason: holds for reason, holds in reasons.items() if reason not in self.IGNORED})
 
 
 def default_lam(d: int) -> int:

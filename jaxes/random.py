@@ -10,6 +10,7 @@ Reference: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,7 +37,32 @@ def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     size, dtype = math.prod(shape), np.dtype(dtype)
     if not _is_threefry(key) or dtype not in (np.float32, np.float64) or size >= 2**32:
         return jax.random.uniform(key, shape, dtype)
-    count = lax.iota(jnp.uint32, size)
+    return _uniform(key, lax.iota(jnp.uint32, size), dtype).reshape(shape)
+
+
+def transformed(function: Callable[[jax.Array], jax.Array], key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """`function(uniform(key, shape, dtype))` for a function of each element alone, as numbers that lie in memory.
+
+    On a CPU, XLA melts the hash into everything that consumes it, and computes it anew in each. That is faster for one
+    consumer, and up to three times as slow for a whole generation, where there are several. A loop of two turns stays apart;
+    a barrier would not.
+    """
+    size = math.prod(shape)
+    half = -(-size // 2)
+    if not _is_threefry(key) or np.dtype(dtype) not in (np.float32, np.float64) or size >= 2**31:
+        return function(uniform(key, shape, dtype))
+
+    def part(first):
+        return function(_uniform(key, lax.iota(jnp.uint32, half) + first, np.dtype(dtype)))
+
+    def in_memory():
+        return lax.map(part, jnp.asarray([0, half], jnp.uint32)).reshape(-1)[:size].reshape(shape)
+
+    return lax.platform_dependent(cpu=in_memory, default=lambda: function(uniform(key, shape, dtype)))
+
+
+def _uniform(key: jax.Array, count: jax.Array, dtype: np.dtype) -> jax.Array:
+    """(n,) of the counters (n,)."""
     high, low = _threefry(key, jnp.zeros_like(count), count)
     if dtype == np.float32:
         bits = high ^ low
@@ -46,7 +72,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     one, mantissa = np.ones((), dtype), np.finfo(dtype).nmant
     shift = bits.dtype.type(8 * dtype.itemsize - mantissa)
     unit = (bits >> shift) | one.view(bits.dtype)
-    return (lax.bitcast_convert_type(unit, dtype) - one).reshape(shape)
+    return lax.bitcast_convert_type(unit, dtype) - one
 
 
 def _is_threefry(key: jax.Array) -> bool:

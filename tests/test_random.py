@@ -21,6 +21,16 @@ def test_uniform_in_double_precision(x64):
         np.testing.assert_array_equal(random.uniform(key, (9,), dtype), jax.random.uniform(key, (9,), dtype))
 
 
+def test_transformed_is_of_the_same_numbers(x64):
+    key = jax.random.key(7)
+    for dtype in (jnp.float32, jnp.float64):
+        for shape in ((1,), (3, 5), (2, 4)):
+            expected = -random.uniform(key, shape, dtype)
+            np.testing.assert_array_equal(random.transformed(jnp.negative, key, shape, dtype), expected)
+            batch = jax.jit(jax.vmap(lambda k, s=shape, t=dtype: random.transformed(jnp.negative, k, s, t)))
+            np.testing.assert_array_equal(batch(key[None])[0], expected)
+
+
 def test_fold_in_is_jax_random_fold_in():
     key = jax.random.key(5)
     for data in (0, 1, 77, 2**31 - 1):

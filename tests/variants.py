@@ -9,6 +9,7 @@ import optax
 
 import jaxes
 from jaxes import (
+    ARS,
     CEM,
     CMAES,
     DE,
@@ -16,13 +17,18 @@ from jaxes import (
     JDE,
     LMMAES,
     MAES,
+    PGPE,
     SHADE,
     SNES,
     XNES,
     Clip,
     ElitistCMAES,
+    GuidedES,
     IAMaLGaM,
+    NoiseReuseES,
     OneFifth,
+    OpenAIES,
+    PersistentES,
     Reflect,
     Resample,
     Schedule,
@@ -32,6 +38,12 @@ from jaxes import (
     Wrap,
 )
 from jaxes.strategy import State
+
+
+def signs(solution):
+    """A surrogate gradient that often is none."""
+    return jax.tree.map(jnp.sign, solution)
+
 
 VARIANTS = {
     "tutorial": {"mu": 5, "lam": 20, "sigma": 0.3},
@@ -71,6 +83,12 @@ VARIANTS = {
     "DE best": {"kind": DE, "lam": 12, "mutation": "best/1", "bounds": Resample()},
     "JDE": {"kind": JDE, "lam": 20, "bounds": Wrap()},
     "SHADE": {"kind": SHADE, "lam": 20},
+    "OpenAIES": {"kind": OpenAIES, "sigma": 0.3},
+    "PGPE": {"kind": PGPE, "lam": 16, "sigma": 0.3, "learning_rate": 0.05, "bounds": Clip()},
+    "ARS": {"kind": ARS, "sigma": 0.3, "shaping": "utilities"},
+    "GuidedES": {"kind": GuidedES, "sigma": 0.3, "shaping": "centered rank", "surrogate": signs, "bounds": Reflect()},
+    "PersistentES": {"kind": PersistentES, "lam": 12, "sigma": 0.3, "shaping": "centered rank", "horizon": 4, "truncation": 2},
+    "NoiseReuseES": {"kind": NoiseReuseES, "lam": 12, "sigma": 0.3, "shaping": "utilities", "horizon": 4, "truncation": 2},
 }
 
 
@@ -82,7 +100,7 @@ def make(name, space, **changes):
 def learnt(state):
     """What a state knows beyond the shared fields, less fitness values: they depend on more than ranks, and may be infinite."""
     own = {f.name for f in dataclasses.fields(state)} - {f.name for f in dataclasses.fields(State)}
-    return {name: getattr(state, name) for name in sorted(own - {"parent_fitness", "recent", "spread"})}
+    return {name: getattr(state, name) for name in sorted(own - {"parent_fitness", "recent", "spread", "progress"})}
 
 
 def close(a, b, **tolerance):

@@ -24,10 +24,12 @@ def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, samplin
             1976; Teytaud & Gelly 2007), in at most 21,201 dimensions.
     """
     if sampling == "independent":
-        return normal(random.uniform(key, (count, d), dtype))
+        return random.transformed(normal, key, (count, d), dtype)
     if sampling == "mirrored":
         half = normal_vectors(key, count - count // 2, d, dtype)
-        return jnp.concatenate([half, -half[: count // 2]])
+        # Not by `concatenate`, into both of whose operands XLA compiles all of what made the half.
+        sign = jnp.asarray([1, -1], dtype)[:, None, None]
+        return (sign * half[None]).reshape(-1, d)[:count]
     if sampling == "sobol":
         shift = random.uniform(key, (d,), dtype)
         u = jnp.asarray(_sobol(count, d), dtype) + shift[None, :]

@@ -29,3 +29,14 @@ def ranks(fitness: jax.Array) -> jax.Array:
     mine, other = fitness[:, None], fitness[None, :]
     before = (other < mine) | ((other == mine) & (index[None, :] < index[:, None]))
     return jnp.sum(before, axis=1, dtype=jnp.int32)
+
+
+def counts(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(n,) int32 each: how many of fitness (n,) are less than this one, and how many are equal to it, itself included."""
+    n = fitness.shape[0]
+    if n > COMPARED:
+        order = jnp.sort(fitness)
+        less, most = (jnp.searchsorted(order, fitness, side).astype(jnp.int32) for side in ("left", "right"))
+        return less, most - less
+    mine, other = fitness[:, None], fitness[None, :]
+    return jnp.sum(other < mine, axis=1, dtype=jnp.int32), jnp.sum(other == mine, axis=1, dtype=jnp.int32)

@@ -250,6 +250,11 @@ class SelfAdaptation(StepSize):
         return _times(_initial(self.sigma, space)[None, :], memory[0])
 
 
+def as_schedule(schedule: Callable[[Any], Any]) -> Schedule:
+    """The `Schedule` that a function of the generation stands for."""
+    return schedule if isinstance(schedule, Schedule) else Schedule(_constantly, schedule=schedule)
+
+
 def as_step_size(sigma: Any) -> StepSize:
     """The rule that a `sigma=` argument stands for."""
     if isinstance(sigma, StepSize):
@@ -259,7 +264,7 @@ def as_step_size(sigma: Any) -> StepSize:
     if isinstance(sigma, type):
         raise TypeError(f"ES(sigma=...) must be a rule such as {sigma.__name__}(), got the class itself.")
     if callable(sigma):
-        return Schedule(_constantly, schedule=sigma)
+        return as_schedule(sigma)
     return Constant(sigma)
 
 

@@ -5,10 +5,32 @@ from jaxes.strategies.de import DE, JDE, SHADE
 from jaxes.strategies.eda import CEM, IAMaLGaM
 from jaxes.strategies.elitistcmaes import ElitistCMAES
 from jaxes.strategies.es import ES
+from jaxes.strategies.gradients import ARS, PGPE, GuidedES, OpenAIES
 from jaxes.strategies.lmmaes import LMMAES
 from jaxes.strategies.maes import MAES
 from jaxes.strategies.nes import SNES, XNES
 from jaxes.strategies.sepcmaes import SepCMAES
+from jaxes.strategies.unrolled import NoiseReuseES, PersistentES
 
-ALL = (ES, CMAES, SepCMAES, MAES, ElitistCMAES, LMMAES, XNES, SNES, CEM, IAMaLGaM, DE, JDE, SHADE)
+ALL = (
+    ES,
+    CMAES,
+    SepCMAES,
+    MAES,
+    ElitistCMAES,
+    LMMAES,
+    XNES,
+    SNES,
+    CEM,
+    IAMaLGaM,
+    DE,
+    JDE,
+    SHADE,
+    OpenAIES,
+    PGPE,
+    ARS,
+    GuidedES,
+    PersistentES,
+    NoiseReuseES,
+)
 """Every public strategy. The tests, the command line and the benchmarks read this list."""

@@ -75,7 +75,7 @@ class Differential(Strategy):
 
     The papers leave bounds open, or take the point halfway between the individual and the bound. On the 24 BBOB functions in
     5-D (30 runs each, 2,000 d evaluations), jDE with lam = 20 reaches .596 of all targets reflecting, .595 halfway, .586 with
-    `Clip` and .613 with `Resample(16)`; DE with lam = 50 .580, .577, .577 and .585: they differ by little more than chance.
+    `Clip` and .613 with `Resample(attempts=16)`; DE with lam = 50 .580, .577, .577 and .585, little more than chance.
     Reflection is the default because, unlike choosing anew until the last run of a batch has a mutant inside, it costs nothing.
     """
 

@@ -25,16 +25,14 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import Gaussian, GaussianState, floor
+from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, floor
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.selection import ranks
+from jaxes.operators.shaping import utilities
 from jaxes.pytree import assign, pytree
 
 LONGEST = 2.0
 """How much the logarithm of an axis may change in a generation."""
-
-FARTHEST = 1e8
-"""Standard deviations at which a sample, of a huge box that rounding made of it, still can be squared in single precision."""
 
 CHECKED = 4
 """Samples of a generation by which the inverse of B is held to B."""
@@ -168,12 +166,6 @@ class SNES(Gaussian):
 
     def _deviations(self, state):
         return state.deviations
-
-
-def utilities(lam: int) -> np.ndarray:
-    """(lam,) best candidate first, summing to zero."""
-    raw = np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))
-    return raw / raw.sum() - 1 / lam
 
 
 def _condition(root: jax.Array, whiten: jax.Array) -> jax.Array:

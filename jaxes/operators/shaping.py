@@ -1,0 +1,59 @@
+"""Fitness shaping: what an estimate of a gradient averages in the place of the fitness itself.
+
+Shaped fitness grows with fitness, has mean zero over a population, is finite whatever the fitness was, and is the same for
+equal fitness: a plateau has no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxes.operators.selection import counts
+
+SHAPINGS = ("centered rank", "standardized", "utilities", "none")
+
+
+def shaped(fitness: jax.Array, shaping: str) -> jax.Array:
+    """(n,) shaped fitness of fitness (n,), which holds no NaN.
+
+    Args:
+        shaping: "centered rank": from -1/2 for the best to 1/2 (Salimans et al. 2017); "standardized": of variance 1;
+            "utilities": of ranks, as natural evolution strategies use them (Wierstra et al. 2014), which tell the better half
+            apart and not the worse; "none": the fitness, less its mean over the population. With mirrored samples the mean
+            makes no difference but for rounding; where samples are independent, it takes 1/n of the gradient off.
+
+    Infinite fitness has a rank like any other; for "standardized" and "none" it counts as the worst (minus infinity: the best)
+    of the finite ones.
+    """
+    n = fitness.shape[0]
+    if shaping in ("centered rank", "utilities"):
+        less, equal = counts(fitness)
+        if shaping == "centered rank":
+            return (2 * less + equal - n).astype(fitness.dtype) / (2 * (n - 1))
+        total = jnp.asarray([0, *np.cumsum(-n * utilities(n))[:-1], 0], fitness.dtype)
+        return (total[less + equal] - total[less]) / equal.astype(fitness.dtype)
+    y = _finite(fitness)
+    y = y - jnp.mean(y)
+    if shaping == "none":
+        return y
+    largest = jnp.abs(y).max()
+    y = y / jnp.where(largest > 0, largest, 1)  # whose square neither overflows nor vanishes
+    return y / jnp.where(largest > 0, jnp.sqrt(jnp.mean(jnp.square(y))), 1)
+
+
+def utilities(n: int) -> np.ndarray:
+    """(n,) of ranks, best first, summing to zero (Wierstra et al. 2014, section 3.1)."""
+    raw = np.maximum(0, math.log(n / 2 + 1) - np.log(np.arange(1, n + 1)))
+    return raw / raw.sum() - 1 / n
+
+
+def _finite(fitness: jax.Array) -> jax.Array:
+    """Fitness (n,) within the range of its finite values, and within what can be squared; all the same if none is finite."""
+    limit, known = float(jnp.finfo(fitness.dtype).max) ** 0.5, jnp.isfinite(fitness)
+    best = jnp.min(fitness, where=known, initial=jnp.inf)
+    worst = jnp.max(fitness, where=known, initial=-jnp.inf)
+    return jnp.clip(jnp.clip(fitness, best, worst), -limit, limit)
