@@ -17,7 +17,6 @@ import jaxes
 from jaxes import ES, Box, run
 from jaxes.strategies import ALL
 
-
 # The scope lets pytest run all tests of a variant one after the other.
 each = pytest.mark.parametrize("name", VARIANTS, scope="module")
 
