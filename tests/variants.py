@@ -112,8 +112,9 @@ def runs_of(strategy, functions, runs, generations, **options):
     def objective(x, which):
         return jax.lax.switch(which, functions, x)
 
-    keys = keys_of_runs(jax.random.key(0), runs)
-    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(np.arange(len(functions)), keys)
+    which, index = np.divmod(np.arange(len(functions) * runs), runs)
+    result = jax.jit(jax.vmap(one))(which, keys_of_runs(jax.random.key(0), runs)[index])
+    return jax.tree.map(lambda leaf: leaf.reshape(len(functions), runs, *leaf.shape[1:]), result)
 
 
 def evaluations(strategy, functions, generations, target=1e-8, runs=32):
