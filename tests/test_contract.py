@@ -70,14 +70,14 @@ OUT, SMOOTH, EXACT, TRANSFORMED = range(4)
 
 @functools.lru_cache(1)
 def program_of(name):
-    """What a variant does in 150 generations: populations, states, and its reasons to stop."""
+    """What a variant does in 150 generations, as `run` drives it: populations, states, and its reasons to stop."""
 
     def generation(strategy, args, state, _):
-        population, state = strategy.ask(state)
-        x = jnp.concatenate([population["a"], jnp.log(population["b"])[:, None]], axis=1)
+        x, state = strategy._ask(state)
         fitness = jax.vmap(lambda x: jnp.stack([f(x, args["slope"]) for f in FUNCTIONS])[args["which"]])(x)
         poisoned = (jnp.arange(len(x)) % 2 == 0) | (state.generation == 0)
-        state = strategy.tell(state, population, jnp.where(poisoned & (args["bad"] != 0), args["bad"], fitness))
+        state = strategy.tell_flat(state, x, jnp.where(poisoned & (args["bad"] != 0), args["bad"], fitness))
+        population = jax.vmap(strategy.space.decode)(x)
         return state, (population, dataclasses.replace(state, key=None), strategy.stop_reason(state))
 
     def generations(strategy, key, args):
