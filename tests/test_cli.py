@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -192,14 +192,20 @@ def test_a_problem_has_its_own_dimension(capsys):
 
 
 def test_interrupted_on_the_command_line():
-    command = [sys.executable, "-m", "jaxes", "run", "sphere", "-g", "1000000000", "--runs", "4", "--no-progress"]
+    command = [sys.executable, "-m", "jaxes", "run", "sphere", "-g", "1000000000", "--runs", "4"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        watchdog = threading.Timer(120, process.kill)
+        watchdog.start()
         try:
-            time.sleep(10)
+            shown = ""
+            while "best=" not in shown and (more := process.stderr.read(1)):  # the progress bar of a run under way
+                shown += more
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         finally:
+            watchdog.cancel()
             process.kill()
+    assert "best=" in shown
     assert process.returncode == 130
     assert "best fitness" in out
     assert "interrupted" in err

@@ -48,10 +48,10 @@ def test_tell_is_the_reference_for_200_generations(selection, mu, lam, recombina
     strategy = ES(box(4), mu=mu, lam=lam, sigma=OneFifth(), selection=selection, recombination=recombination)
     reference = Reference(mu, lam, selection == "plus")
     state = strategy.init(1)
-    random = np.random.RandomState(0)
+    random, evaluate = np.random.RandomState(0), jax.jit(jax.vmap(shifted_sphere))
     for generation in range(200):
         x, state = strategy.ask(state)
-        fitness = np.round(np.asarray(jax.vmap(shifted_sphere)(x)), 3)  # rounded: ties happen
+        fitness = np.round(np.asarray(evaluate(x)), 3)  # rounded: ties happen
         fitness[random.rand(lam) < 0.05] = np.nan
         state = strategy.tell(state, x, fitness)
         reference.tell(generation, np.asarray(x), list(fitness), recombination == "none")
@@ -68,7 +68,7 @@ def after_one_generation(strategy, order=None, key=0):
     """The state whose parents are the first mu candidates of the first population (or as `order` ranks them)."""
     state = strategy.init(key)
     population, state = strategy.ask(state)
-    fitness = jnp.arange(strategy.population_size, dtype=jnp.float32) if order is None else order(population)
+    fitness = np.arange(strategy.population_size, dtype=np.float32) if order is None else order(population)
     return strategy.tell(state, population, fitness)
 
 

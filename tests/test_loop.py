@@ -7,11 +7,12 @@ import pytest
 from variants import assert_same, box, exact, shifted_sphere
 
 import jaxes
-from jaxes import ES, Box, SelfAdaptation, Stop, StopReason, run
+from jaxes import ES, Box, Clip, SelfAdaptation, Stop, StopReason, run
 from jaxes.loop import BLOCK, _first_hits
 
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 ADAPTIVE = ES(box(), mu=3, lam=21, sigma=SelfAdaptation())
+SMALL = ES(Box(-2.0, 2.0), mu=1, lam=1, sigma=0.3, bounds=Clip())  # quick to compile, where what is evolved does not matter
 
 
 def test_history_is_what_happened():
@@ -29,7 +30,7 @@ def test_history_is_what_happened():
 @pytest.mark.parametrize("every", [1, 2, 7, 10, 16, 33, 100])
 @pytest.mark.parametrize("generations", [0, 1, 16, 50])
 def test_a_record_every_so_many_generations(every, generations):
-    result = run(STRATEGY, exact, 0, generations, history=every)
+    result = run(SMALL, exact, 0, generations, history=every)
     count = -(-generations // every)
     expected = np.minimum(every * np.arange(1, count + 1), generations)
     np.testing.assert_array_equal(result.history.generation, expected)
@@ -39,10 +40,10 @@ def test_a_record_every_so_many_generations(every, generations):
 
 def evaluated(strategy, objective, key, generations):
     """Every fitness of a run, in the order of evaluation."""
-    state, fitness = strategy.init(key), []
+    state, fitness, evaluate = strategy.init(key), [], jax.jit(jax.vmap(objective))
     for _ in range(generations):
         population, state = strategy.ask(state)
-        fitness.append(jax.vmap(objective)(population))
+        fitness.append(evaluate(population))
         state = strategy.tell(state, population, fitness[-1])
     return np.concatenate(fitness)
 
@@ -123,9 +124,10 @@ def test_a_hundred_thousand_generations():
 def reference_stop(strategy, key, limit, condition):
     """The generation after which a hand-driven run stops, and its state."""
     state = strategy.init(key)
+    evaluate = jax.jit(jax.vmap(shifted_sphere))
     while state.generation < limit:
         population, state = strategy.ask(state)
-        fitness = jax.vmap(shifted_sphere)(population)
+        fitness = evaluate(population)
         state = strategy.tell(state, population, fitness)
         if condition(state, np.asarray(population), np.asarray(fitness)):
             break
@@ -161,8 +163,8 @@ def test_stop_conditions(name):
 @pytest.mark.parametrize("name", ["target", "stagnation", "step_size", "evaluations"])
 def test_a_stopped_run_stays_stopped_when_resumed(name):
     stop, reason, _ = CONDITIONS[name]
-    stopped = run(ADAPTIVE, shifted_sphere, 1, 200, stop=stop)
-    again = run(ADAPTIVE, shifted_sphere, None, 200, stop=stop, state=stopped.state)
+    stopped = run(ADAPTIVE, shifted_sphere, 1, 200, stop=stop, history=True)  # the program of the test before
+    again = run(ADAPTIVE, shifted_sphere, None, 200, stop=stop, history=True, state=stopped.state)
     assert again.stop_reason == reason
     assert_same(again.state, stopped.state)
     assert run(ADAPTIVE, shifted_sphere, None, 3, state=stopped.state).generations == stopped.generations + 3

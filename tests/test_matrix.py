@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import box, learnt, shifted_sphere
+from variants import box, evaluations, learnt, runs_of, shifted_sphere
 
-import jaxes
-from jaxes import LMMAES, MAES, Box, Clip, ElitistCMAES, SepCMAES, run
+from jaxes import LMMAES, MAES, Box, Clip, ElitistCMAES, SepCMAES
 from jaxes.gaussian import reach
 from jaxes.operators.cma import parameters, separable
 
@@ -220,30 +219,24 @@ def test_limited_memory_steps_are_the_papers(x64):
     np.testing.assert_allclose(0.5 * strategy._deviations(state), sigma * np.linalg.norm(transform, axis=1), rtol=1e-9)
 
 
-def evaluations(strategy, f, generations=1200, target=1e-8, runs=32):
-    hits = jaxes.minimize(f, strategy=strategy, runs=runs, generations=generations, targets=[target], history=False).hits[:, 0]
-    return np.where(np.asarray(hits) > 0, hits, np.inf)
-
-
 @pytest.mark.parametrize(
-    ("kind", "options", "generations", "sphere", "turned"),
+    ("kind", "options", "generations", "sphere", "turned", "straight"),
     [
-        (MAES, {}, 500, (1200, 1600), (3500, 4200)),
-        (MAES, {"active": False}, 700, (1250, 1700), (4700, 5600)),
-        (ElitistCMAES, {}, 5000, (780, 1020), (3300, 4100)),
-        (SepCMAES, {}, 500, (1050, 1350), (np.inf, np.inf)),
+        (MAES, {}, 500, (1200, 1600), (3500, 4200), (0, np.inf)),
+        (MAES, {"active": False}, 700, (1250, 1700), (4700, 5600), (0, np.inf)),
+        (ElitistCMAES, {}, 5000, (780, 1020), (3300, 4100), (0, np.inf)),
+        (SepCMAES, {}, 500, (1050, 1350), (np.inf, np.inf), (2200, 2900)),
     ],
 )
-def test_evaluations_to_the_target(kind, options, generations, sphere, turned, x64):
-    """10-D, condition 1e6: what was measured when these were written; CMAES needs 4,000 for the rotated ellipsoid."""
+def test_evaluations_to_the_target(kind, options, generations, sphere, turned, straight, x64):
+    """10-D, condition 1e6: what was measured when these were written; CMAES needs 4,000 for the rotated ellipsoid.
+
+    The separable strategy needs less where axes are coordinates, and never gets there where they are not.
+    """
     strategy = kind(Box(-5.0, 5.0, shape=10), start=np.full(10, 1.0), sigma=0.5, **options)
-    assert sphere[0] <= np.median(evaluations(strategy, shifted_sphere, generations)) <= sphere[1]
-    assert turned[0] <= np.median(evaluations(strategy, ellipsoid(10), generations)) <= turned[1]
-
-
-def test_separable_needs_less_where_axes_are_coordinates(x64):
-    strategy = SepCMAES(Box(-5.0, 5.0, shape=10), start=np.full(10, 1.0), sigma=0.5)
-    assert 2200 <= np.median(evaluations(strategy, ellipsoid(10, turn=np.eye(10)), 500)) <= 2900
+    functions = [shifted_sphere, ellipsoid(10), ellipsoid(10, turn=np.eye(10))]
+    for median, (least, most) in zip(evaluations(strategy, functions, generations), (sphere, turned, straight), strict=True):
+        assert least <= median <= most
 
 
 @pytest.mark.parametrize("kind", [MAES, ElitistCMAES, LMMAES, SepCMAES])
@@ -265,14 +258,10 @@ def test_rotating_the_problem_rotates_the_run(kind, x64):
 @pytest.mark.parametrize("kind", [MAES, ElitistCMAES, LMMAES, SepCMAES])
 def test_float32_states_stay_finite_for_ever_after_convergence(kind):
     strategy = kind(Box(-5.0, 5.0, shape=5), bounds=Clip())
-
-    def f(x, which):
-        return jnp.stack([jnp.sum(x * x), ellipsoid(5)(x), jnp.sum(x) * 0, jnp.sum(x)])[which]
-
-    runs = jax.jit(jax.vmap(lambda key, which: run(strategy, f, key, 3000, args=which, stop={"converged": False}).state))
-    state = runs(jax.random.split(jax.random.key(0), 8), jnp.arange(8) % 4)
+    functions = [lambda x: jnp.sum(x * x), ellipsoid(5), lambda x: jnp.sum(x) * 0, jnp.sum]
+    state = runs_of(strategy, functions, 2, 3000, stop={"converged": False}).state
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(state)))
-    assert np.isfinite(jax.vmap(strategy.step_size)(state)).all()
+    assert np.isfinite(jax.vmap(jax.vmap(strategy.step_size))(state)).all()
 
 
 @pytest.mark.parametrize("kind", [MAES, ElitistCMAES, LMMAES, SepCMAES])
@@ -289,18 +278,18 @@ def test_a_candidate_moved_far_away_does_not_swamp_what_was_learnt(kind):
 
 def test_no_sample_is_shortened():
     for d in (1, 10, 1000):
-        z = jax.random.normal(jax.random.key(0), (20000 // d, d))
-        assert (reach(z) == 1).all()
-    np.testing.assert_allclose(reach(jnp.full((1, 4), 8.0)), 0.5)
-    assert reach(jnp.full((1, 4), 1e30)) == 0
+        z = np.random.RandomState(0).randn(20000 // d, d).astype(np.float32)
+        assert (jax.jit(reach)(z) == 1).all()
+    np.testing.assert_allclose(jax.jit(reach)(np.asarray([[8.0] * 4, [1e30] * 4], np.float32)), [[0.5], [0]])
 
 
 def test_limited_memory_in_many_dimensions():
     """Memory is linear in d, and d = 100,000 runs."""
     strategy = LMMAES(Box(-5.0, 5.0, shape=100_000))
-    result = run(strategy, lambda x: jnp.sum(jnp.square(x - 1)), 0, 3)
+    for _, (state, _, fitness) in zip(range(2), told(strategy, lambda x: jnp.sum(jnp.square(x - 1))), strict=False):
+        assert np.isfinite(fitness).all()
+        assert np.isfinite(state.mean).all()
     assert strategy.directions == strategy.population_size == 4 + math.floor(3 * math.log(100_000))
-    assert np.isfinite(result.fitness)
     assert (
         sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(strategy.init, jax.random.key(0)))) < 50 * 100_000
     )

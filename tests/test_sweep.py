@@ -102,7 +102,7 @@ def test_programs_of_other_classes_are_other_programs():
     for i, handler in enumerate(HANDLERS):
         np.testing.assert_array_equal(swept.state.parents[i, 0], alone[i].state.parents)
         strategy = ES(box(), mu=5, lam=20, sigma=2.0, bounds=handler)
-        mine = jaxes.minimize(exact, strategy=strategy, key=0, generations=3, runs=1, progress=False)
+        mine = jaxes.minimize(exact, strategy=strategy, key=0, generations=3, runs=1, history=False, progress=False)
         np.testing.assert_array_equal(mine.state.parents[0], alone[i].state.parents)
     assert len({tuple(np.asarray(r.state.parents).ravel()) for r in alone}) == 4
 

@@ -5,6 +5,7 @@ right implementation fails one of them with a probability below 1.6 %; the keys 
 tests/data/tutorial.npz, made by make_tutorial_data.py.
 """
 
+import functools
 from pathlib import Path
 
 import jax
@@ -29,17 +30,24 @@ def ackley(x):
 OBJECTIVES = {"ackley": ackley, "corner": lambda x: jnp.sum(jnp.abs(x - 5))}
 
 
-def best_so_far(problem, selection, **changes):
+@functools.cache
+def program(problem, selection, **changes):
+    """(runs, checkpoints) best so far, of keys and sigma."""
     case = PROBLEMS[problem]
     space = Box(-5.0, 5.0, shape=case["dimension"])
-    settings = {"mu": case["mu"], "lam": case["lam"], "sigma": case["sigma"], "selection": selection} | changes
-    strategy = ES(space, **settings)
+    settings = {"mu": case["mu"], "lam": case["lam"], "selection": selection} | changes
 
-    def best(key):
-        history = run(strategy, OBJECTIVES[problem], key, CHECKPOINTS[-1], history=True).history
-        return history.best[jnp.asarray(CHECKPOINTS) - 1]
+    def best(key, sigma):
+        history = run(ES(space, sigma=sigma, **settings), OBJECTIVES[problem], key, CHECKPOINTS[-1], history=True).history
+        return history.best[np.asarray(CHECKPOINTS) - 1]
 
-    return np.asarray(jax.jit(jax.vmap(best))(jax.random.split(jax.random.key(0), RUNS)), np.float64)
+    return jax.jit(jax.vmap(best, in_axes=(0, None)))
+
+
+def best_so_far(problem, selection, sigma=None, **changes):
+    sigma = PROBLEMS[problem]["sigma"] if sigma is None else sigma
+    best = program(problem, selection, **changes)(jax.random.split(jax.random.key(0), RUNS), np.float32(sigma))
+    return np.asarray(best, np.float64)
 
 
 @pytest.mark.parametrize("selection", ["comma", "plus"])

@@ -36,7 +36,9 @@ from jaxes import (
     SepCMAES,
     Smooth,
     Wrap,
+    run,
 )
+from jaxes.batch import keys_of_runs
 from jaxes.strategy import State
 
 
@@ -125,6 +127,26 @@ def assert_same(a, b):
 
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(data(x), data(y)), a, b)
+
+
+def runs_of(strategy, functions, runs, generations, **options):
+    """Runs on each of some functions, all in one program: compiling takes the time. `Result` (functions, runs)."""
+
+    def one(which, key):
+        return run(strategy, objective, key, generations, args=which, **options)
+
+    def objective(x, which):
+        return jax.lax.switch(which, functions, x)
+
+    which, index = np.divmod(np.arange(len(functions) * runs), runs)
+    result = jax.jit(jax.vmap(one))(which, keys_of_runs(jax.random.key(0), runs)[index])
+    return jax.tree.map(lambda leaf: leaf.reshape(len(functions), runs, *leaf.shape[1:]), result)
+
+
+def evaluations(strategy, functions, generations, target=1e-8, runs=32):
+    """The median number of evaluations to a target, on each of some functions."""
+    hits = np.asarray(runs_of(strategy, functions, runs, generations, targets=[target]).hits[..., 0])
+    return np.median(np.where(hits > 0, hits, np.inf), axis=1)
 
 
 def box(dimension=3, width=2.0):
