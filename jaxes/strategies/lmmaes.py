@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from jaxes.gaussian import Gaussian, GaussianState, floor, reach
 from jaxes.operators.cma import better_half, effective
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
+from jaxes.strategy import StopReason
 
 
 @pytree
@@ -58,6 +59,9 @@ class LMMAES(Gaussian):
         space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         directions: m, how many paths; default 4 + floor(3 ln d).
     """
+
+    # In a few dimensions, where a path is longer than the factors are made for, they stretch a thousandfold and come back.
+    IGNORED: ClassVar[tuple[StopReason, ...]] = (StopReason.TOLFACUPX,)
 
     _: KW_ONLY
     directions: int | None = static(default=None)
