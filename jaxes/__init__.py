@@ -6,6 +6,7 @@ from jaxes.loop import run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.optimizers import clipup
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
+from jaxes.portfolio import Portfolio
 from jaxes.problems import Problem
 from jaxes.restart import Restart
 from jaxes.result import History, Result
@@ -60,6 +61,7 @@ __all__ = [
     "OneFifth",
     "OpenAIES",
     "PersistentES",
+    "Portfolio",
     "Problem",
     "Reflect",
     "Report",

@@ -68,7 +68,8 @@ class Gaussian(Strategy):
         space: a `Box` or a pytree of them.
         lam: candidates a generation; default 4 + floor(3 ln d), as in Hansen (2016), eq. 48.
         sigma: initial standard deviation, in the space's own units (the logarithm's on a log scale): a number, one per
-            coordinate (d,), or a pytree like a solution. Default: 0.3 of the box's width.
+            coordinate (d,), or a pytree like a solution. Default: 0.2 of the box's width, with which CMA-ES with restarts
+            reaches more targets of the BBOB suite than with 0.3: more of its first candidates are inside.
         start: the initial mean, a solution. Default: uniform in the box.
         bounds: `Resample()`, `Clip()`, `Smooth()`, `Reflect()` or `Wrap()`.
         sampling: "independent", "mirrored", "orthogonal" or "sobol": see `jaxes.operators.sampling`.
@@ -83,6 +84,9 @@ class Gaussian(Strategy):
 
     AVERAGES: ClassVar[bool] = True
     """Whether the mean is an average of points: where bounds move it, what is learnt is moved with it."""
+
+    WIDE: ClassVar[float] = 0.2
+    """The initial standard deviation where none is given, over the box's width."""
 
     IGNORED: ClassVar[tuple[StopReason, ...]] = ()
     """Reasons to stop that make no sense for the strategy."""
@@ -174,7 +178,7 @@ class Gaussian(Strategy):
 
     def _unit(self) -> jax.Array:
         """(d,) the initial standard deviation."""
-        return initial_deviations(self.space, "sigma", self.sigma)
+        return initial_deviations(self.space, "sigma", self.sigma, self.WIDE)
 
     def _init(self, state):
         lower, upper = self.space.bounds()
@@ -259,17 +263,23 @@ class Gaussian(Strategy):
     def step_size(self, state):
         return jnp.max(self._deviations(state) * self._unit())
 
+    def _history(self, state: Any) -> tuple[jax.Array, jax.Array]:
+        """Which of the recent values count, and () their range; NaN, hence no reason for anything, until all are known."""
+        size = state.recent.shape[0]
+        age = (state.generation - 1 - jnp.arange(size, dtype=jnp.int32)) % size
+        counts = age < self._remembered(self.lam)
+        return counts, state.recent.max(where=counts, initial=-jnp.inf) - state.recent.min(where=counts, initial=jnp.inf)
+
+    def fitness_range(self, state):
+        return jnp.maximum(self._history(state)[1], state.spread)
+
     def stop_reason(self, state):
         """pycma's reasons, but for rounding: thresholds on fitness are not below its resolution, and a step has no effect when
         a whole standard deviation has none (there a tenth and a fifth): in single precision, the rest is still a way to go.
         """
         eps = float(jnp.finfo(self.space.dtype).eps)
         deviations = self._deviations(state)
-        size = state.recent.shape[0]
-        age = (state.generation - 1 - jnp.arange(size, dtype=jnp.int32)) % size
-        counts = age < self._remembered(self.lam)
-        history = state.recent.max(where=counts, initial=-jnp.inf) - state.recent.min(where=counts, initial=jnp.inf)
-        # NaN, hence no reason, until all of it is known
+        counts, history = self._history(state)
         axis = self._axis(state, state.generation % self.space.dimension)
         reasons = {
             StopReason.EQUALFUNVALS: history == 0,

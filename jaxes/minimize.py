@@ -15,12 +15,14 @@ from jax.typing import ArrayLike
 from jaxes.batch import Look, deferred_interrupt, drive, keys_of_runs, progress_bar
 from jaxes.checks import as_key, check_integer
 from jaxes.loop import Progress, check_generations, make_task
-from jaxes.operators.step_size import SelfAdaptation
+from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
 from jaxes.result import Result
-from jaxes.stop import Stop
-from jaxes.strategies.es import ES
-from jaxes.strategy import Strategy
+from jaxes.stop import Stop, as_stop
+from jaxes.strategy import LIMIT, Strategy
+
+BUDGET = 5000
+"""Evaluations per dimension of a strategy of several stages, where nothing else ends it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ def minimize(
     *,
     strategy: Strategy | None = None,
     key: ArrayLike = 0,
-    generations: int = 1000,
+    generations: int | None = None,
     runs: int | None = None,
     args: Any = None,
     stop: Stop | dict[str, Any] | None = None,
@@ -60,11 +62,10 @@ def minimize(
     Args:
         objective: a function of one solution that returns one floating number, in jax.numpy; or a `Problem`.
         space: a `Box` or a pytree of them. Not needed with a `Problem` or a strategy.
-        strategy: default a (15, 100)-ES with discrete recombination and one self-adaptive sigma per coordinate, the setting
-            of Bäck & Schwefel (1993). It was the most robust of nine ES settings on the six built-in problems in 2, 10
-            and 30 dimensions; on a smooth objective, recombination="intermediate" converges faster.
+        strategy: default `jaxes.Portfolio(space)`, which needs no settings.
         key: of `jax.random.key`, or an integer seed.
-        generations: how many, at most.
+        generations: how many, at most. Default 1,000; for a strategy of several stages, such as the default one, as many as
+            5,000 d evaluations are, unless `stop` has another budget of them.
         runs: this many independent repeats at once, with keys `jax.random.fold_in(key, i)`; the result then has a
             leading axis, and `result.best()` is the best run. Default: a single run with `key` itself, no axis.
         history: True keeps up to 1,000 records evenly over the generations, k one every k generations, False none.
@@ -80,7 +81,13 @@ def minimize(
         ValueError, TypeError: before anything runs, naming the argument.
     """
     strategy = _strategy(objective, space, strategy)
-    generations = check_generations("minimize", generations)
+    stop = as_stop(stop)
+    if generations is None and len(strategy.stages) > 1:
+        if stop.evaluations is None:
+            stop = dataclasses.replace(stop, evaluations=min(BUDGET * strategy.space.dimension, LIMIT))
+        smallest = min(stage.population_size for stage in strategy.stages)
+        generations = max(1, int(np.max(stop.evaluations)) // smallest)
+    generations = check_generations("minimize", 1000 if generations is None else generations)
     if runs is not None:
         runs = check_integer("minimize", "runs", runs, at_least=1)
     if history is True:
@@ -144,5 +151,4 @@ def _strategy(objective: Any, space: Any, strategy: Strategy | None) -> Strategy
         if not isinstance(objective, Problem):
             raise ValueError("minimize(space=...) is needed for an objective that is not a Problem, e.g. jaxes.Box(-5, 5).")
         space = objective.space
-    sigma = SelfAdaptation(per_coordinate=True)
-    return ES(space, mu=15, lam=100, recombination="discrete", sigma=sigma)
+    return Portfolio(space)

@@ -20,7 +20,7 @@ from jaxes import random
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import Space
-from jaxes.stages import Plan, Staged
+from jaxes.stages import Plan, Staged, most_generations
 from jaxes.stop import as_stop
 from jaxes.strategy import LIMIT, Purpose, Strategy
 
@@ -147,9 +147,9 @@ class Restart(Staged):
         if getattr(members[0], "lam_max", None) is None:
             lam = sizes[stage]
         d, dtype = self.space.dimension, scale.dtype
-        cap = jnp.int32(100 + 150 * (d + 3) ** 2 // self.lam**0.5) if self.most is None else jnp.asarray(self.most)
+        cap = most_generations(d, self.lam) if self.most is None else jnp.asarray(self.most)
         generations = jnp.minimum(cap, jnp.maximum(jnp.asarray(most, jnp.int32) // lam, 1))
-        return Plan(stage, lam, scale.astype(dtype), start, generations)
+        return Plan(stage, lam, scale.astype(dtype), start, generations, jnp.zeros((), bool))
 
     def _enough(self, state):
         return jnp.zeros((), bool) if self.restarts is None else state.runs >= self.restarts

@@ -82,12 +82,12 @@ def check_beginning(owner: str, space: Space, **given: Any) -> None:
             raise ValueError(f"{owner}({name}=...) must be given for a space with an infinite side.")
 
 
-def initial_deviations(space: Space, name: str, value: Any) -> jax.Array:
-    """(d,) initial standard deviations, as they are set or 0.3 of the box's width."""
+def initial_deviations(space: Space, name: str, value: Any, share: float = 0.3) -> jax.Array:
+    """(d,) initial standard deviations, as they are set or a share of the box's width."""
     if value is not None:
         return space.flatten(value, name)
     lower, upper = space.bounds()
-    return 0.3 * upper - 0.3 * lower
+    return share * upper - share * lower
 
 
 def has_finite_sides(space: Space) -> bool:

@@ -38,6 +38,7 @@ class Plan:
     scale: jax.Array  # () its initial step size over its usual one
     start: jax.Array  # (d,) where it starts, flat; for members that were given a start
     most: jax.Array  # () int32, generations after which it ends at the latest
+    resumed: jax.Array  # () bool, whether it goes on from where its last run ended; `most` counts from there
 
 
 @pytree
@@ -60,6 +61,7 @@ class StagedState(State):
     policy: Any  # what the strategy that plans remembers
     spent: jax.Array  # () int32 evaluations, up to what 31 bits hold
     begun: jax.Array  # () int32, `spent` when the run under way began
+    since: jax.Array  # () int32, the generation in which it began
     runs: jax.Array  # () int32, how many have ended
     over: jax.Array  # () int32 `StopReason` of the run under way; what follows it is prepared before the next generation
     ended: jax.Array  # () int32 `StopReason` of the last run, if no other is to follow
@@ -95,6 +97,12 @@ class Staged(Strategy):
     def when(self) -> Stop:
         """What ends a run, besides its own reasons and its plan."""
         return Stop()
+
+    @property
+    def futile(self) -> float:
+        """A run ends when the fitness of its last generations lies within this, times how much worse its best is than the best
+        of all. 0: never."""
+        return 0.0
 
     @property
     def scales(self) -> bool:
@@ -157,6 +165,7 @@ class Staged(Strategy):
             policy=policy,
             spent=nothing,
             begun=nothing,
+            since=nothing,
             runs=nothing,
             over=jnp.int32(StopReason.RUNNING),
             ended=jnp.int32(StopReason.RUNNING),
@@ -179,7 +188,7 @@ class Staged(Strategy):
         return otherwise if given is None else jnp.clip(self.space.encode(given), *self.space.bounds())
 
     def _begun(self, plan: Plan, key: jax.Array, members: tuple[Any, ...] | None, shared: State) -> tuple[Any, ...]:
-        """The members' states when a plan begins: that of its member is new."""
+        """The members' states when a plan begins: that of its member is new, unless it is resumed."""
         zero = jnp.zeros((), jnp.int32)
         blank = State(key, zero, shared.best, jnp.full_like(shared.best_fitness, jnp.inf), zero, zero)
         kinds = self.kinds()
@@ -188,7 +197,7 @@ class Staged(Strategy):
             new = self.member(kinds.index(kind), plan)._init(blank)
             if members is not None:
                 mine = jnp.any(plan.stage == jnp.asarray([i for i, k in enumerate(kinds) if k == kind], jnp.int32))
-                new = jax.tree.map(lambda a, b, mine=mine: jnp.where(mine, a, b), new, members[kind])
+                new = jax.tree.map(lambda a, b, mine=mine & ~plan.resumed: jnp.where(mine, a, b), new, members[kind])
             begun.append(new)
         return tuple(begun)
 
@@ -211,7 +220,12 @@ class Staged(Strategy):
         key = random.fold_in(state.key, state.runs, Purpose.RESTART)
         plan, policy = self._next(state, self._start(random.fold_in(key, 0, Purpose.RESTART)))
         begun = dataclasses.replace(
-            state, plan=plan, policy=policy, members=self._begun(plan, key, state.members, state), begun=state.spent
+            state,
+            plan=plan,
+            policy=policy,
+            members=self._begun(plan, key, state.members, state),
+            begun=state.spent,
+            since=state.generation,
         )
         going_on = state.ended == StopReason.RUNNING
         state = jax.tree.map(lambda a, b: jnp.where(going_on, a, b), begun, state)
@@ -296,7 +310,11 @@ class Stage(Strategy):
         fitness = self.counted(state, fitness.astype(x.dtype))
         mine = told.members[kind]
         reason = self.whole.when.reason(member, Objective(None), mine, x, fitness)
-        reason = jnp.where((reason == StopReason.RUNNING) & (mine.generation >= told.plan.most), StopReason.GENERATIONS, reason)
+        if self.whole.futile:
+            worse = member.fitness_range(mine) < self.whole.futile * (mine.best_fitness - told.best_fitness)
+            reason = jnp.where((reason == StopReason.RUNNING) & worse, StopReason.WORSE, reason)
+        full = told.generation - told.since >= told.plan.most
+        reason = jnp.where((reason == StopReason.RUNNING) & full, StopReason.GENERATIONS, reason)
         # A run that goes on after the last one was to end is over once only.
         over = jnp.where(told.ended == StopReason.RUNNING, reason, StopReason.RUNNING).astype(jnp.int32)
         ended = jnp.where(self.whole._enough(told), over, told.ended)
@@ -314,6 +332,11 @@ class Stage(Strategy):
 
     def stop_reason(self, state):
         return state.ended
+
+
+def most_generations(d: int, lam: Any) -> jax.Array:
+    """() int32, generations after which a run of CMA-ES ends at the latest, as in pycma."""
+    return jnp.asarray(100 + 150 * (d + 3) ** 2 / jnp.sqrt(jnp.asarray(lam, jnp.float32)), jnp.int32)
 
 
 def _replaced(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:

@@ -71,6 +71,8 @@ class StopReason(enum.IntEnum):
     NOEFFECTCOORD = 16
     STAGNANT = 17
     NONFINITE = 18
+    NOTSEPARABLE = 19
+    WORSE = 20
 
     @property
     def message(self) -> str:
@@ -97,6 +99,8 @@ _MESSAGES = {
     StopReason.NOEFFECTCOORD: "a step in some coordinate no longer changes the mean",
     StopReason.STAGNANT: "neither the best nor the median of a generation got better over a long time",
     StopReason.NONFINITE: "no fitness of many generations was a finite number",
+    StopReason.NOTSEPARABLE: "the objective is not a sum of functions of one coordinate each",
+    StopReason.WORSE: "it was converging to something worse than what was already found",
 }
 
 
@@ -228,6 +232,10 @@ class Strategy(abc.ABC):
     @abc.abstractmethod
     def step_size(self, state: Any) -> jax.Array:
         """(), the largest standard deviation, over coordinates, of what the strategy would sample next."""
+
+    def fitness_range(self, state: Any) -> jax.Array:
+        """() over what range the fitness of the last generations lies; infinite if not known."""
+        return jnp.full_like(state.best_fitness, jnp.inf)
 
     def stop_reason(self, state: Any) -> jax.Array:
         """() int32 `StopReason`: whether the strategy itself sees no point in going on."""

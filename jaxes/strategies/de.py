@@ -173,6 +173,9 @@ class Differential(Strategy):
         unit = jnp.maximum(jnp.abs(away).max(), jnp.finfo(away.dtype).tiny)  # squares of very large or small numbers are none
         return unit * jnp.std(away / unit, axis=0).max()
 
+    def fitness_range(self, state):
+        return state.parent_fitness.max() - state.parent_fitness.min()
+
     def stop_reason(self, state):
         """TOLX: the individuals differ by what rounding resolves, or by 1e-11 of their initial deviation. TOLFUN: their fitness
         differs by less than 1e-11, or by rounding, for as many generations as pycma waits for."""

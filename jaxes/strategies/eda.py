@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ class CEM(Gaussian):
     """Cross-entropy method with independent coordinates (de Boer et al. 2005; Rubinstein & Kroese 2004).
 
     Args:
-        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`; the default of sigma is 0.3 of the box's width.
         lam: candidates a generation; default 100, and
         elite: how many of them the distribution is estimated from; default a tenth, as in the tutorial's examples.
         smoothing: weight of the elite's mean against the old mean; default 0.7, of the 0.5 to 0.9 recommended.
@@ -58,6 +58,8 @@ class CEM(Gaussian):
             variances shrink as a power of t and not exponentially, lest they vanish before the optimum is found. Default 5,
             of 5 to 10; infinity keeps the weight constant.
     """
+
+    WIDE: ClassVar[float] = 0.3  # about that of the uniform distribution, which the method starts from
 
     _: KW_ONLY
     elite: int | None = static(default=None)
@@ -121,10 +123,12 @@ class IAMaLGaM(Gaussian):
     """Incremental AMaLGaM (Bosman, Grahl & Thierens 2013), with a full or a diagonal covariance matrix.
 
     Args:
-        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`; the default of sigma is 0.3 of the box's width.
         lam: candidates a generation; default 10 sqrt(d), with a diagonal matrix 4 sqrt(d), as in the paper.
         model: "full" or "univariate".
     """
+
+    WIDE: ClassVar[float] = 0.3
 
     _: KW_ONLY
     model: Literal["full", "univariate"] = static(default="full")

@@ -83,6 +83,7 @@ class Gradient(Gaussian):
     """The optimizer where none is given."""
 
     AVERAGES: ClassVar[bool] = False
+    WIDE: ClassVar[float] = 0.3
 
     _: KW_ONLY
     bounds: Bounds = CLIP
