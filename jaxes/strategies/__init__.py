@@ -2,6 +2,7 @@
 
 from jaxes.strategies.cmaes import CMAES
 from jaxes.strategies.de import DE, JDE, SHADE
+from jaxes.strategies.dxnes import CRFMNES, DXNESIC
 from jaxes.strategies.eda import CEM, IAMaLGaM
 from jaxes.strategies.elitistcmaes import ElitistCMAES
 from jaxes.strategies.es import ES
@@ -21,6 +22,8 @@ ALL = (
     LMMAES,
     XNES,
     SNES,
+    DXNESIC,
+    CRFMNES,
     CEM,
     IAMaLGaM,
     DE,
