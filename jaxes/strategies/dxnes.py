@@ -87,9 +87,9 @@ def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
     )
 
 
-def _choose(
-    moves: jax.Array, stagnates: jax.Array, moving: ArrayLike, stagnating: ArrayLike, converging: ArrayLike
-) -> jax.Array:
+def _choose(moves: jax.Array, stagnates: jax.Array, *values: ArrayLike) -> jax.Array:
+    """The first of three values where it moves, the second where it stagnates, and else the third."""
+    moving, stagnating, converging = values
     return jnp.where(moves, moving, jnp.where(stagnates, stagnating, converging))
 
 
