@@ -8,6 +8,7 @@ from jaxes.strategies.elitistcmaes import ElitistCMAES
 from jaxes.strategies.es import ES
 from jaxes.strategies.gradients import ARS, PGPE, GuidedES, OpenAIES
 from jaxes.strategies.lmmaes import LMMAES
+from jaxes.strategies.lracmaes import LRACMAES
 from jaxes.strategies.maes import MAES
 from jaxes.strategies.nes import SNES, XNES
 from jaxes.strategies.sepcmaes import SepCMAES
@@ -16,6 +17,7 @@ from jaxes.strategies.unrolled import NoiseReuseES, PersistentES
 ALL = (
     ES,
     CMAES,
+    LRACMAES,
     SepCMAES,
     MAES,
     ElitistCMAES,
