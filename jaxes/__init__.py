@@ -35,6 +35,7 @@ from jaxes.strategies import (
     OpenAIES,
     PersistentES,
     SepCMAES,
+    VkDCMAES,
 )
 from jaxes.sweep import SweepResult, sweep
 
@@ -79,6 +80,7 @@ __all__ = [
     "Stop",
     "StopReason",
     "SweepResult",
+    "VkDCMAES",
     "Wrap",
     "analysis",
     "as_space",

@@ -38,6 +38,7 @@ from jaxes import (
     SelfAdaptation,
     SepCMAES,
     Smooth,
+    VkDCMAES,
     Wrap,
     run,
 )
@@ -79,6 +80,7 @@ VARIANTS = {
     "MAES passive": {"kind": MAES, "active": False, "bounds": Clip()},
     "ElitistCMAES": {"kind": ElitistCMAES},
     "LMMAES": {"kind": LMMAES, "sigma": 0.3},
+    "VkDCMAES": {"kind": VkDCMAES, "sigma": 0.3},
     "XNES": {"kind": XNES, "learning_rate": 0.5},
     "XNES resampled": {"kind": XNES, "lam": 12, "learning_rate": 0.5, "bounds": Resample(), "sampling": "mirrored"},
     "SNES": {"kind": SNES, "sigma": 0.3},

@@ -13,6 +13,7 @@ from jaxes.strategies.maes import MAES
 from jaxes.strategies.nes import SNES, XNES
 from jaxes.strategies.sepcmaes import SepCMAES
 from jaxes.strategies.unrolled import NoiseReuseES, PersistentES
+from jaxes.strategies.vkdcmaes import VkDCMAES
 
 ALL = (
     ES,
@@ -22,6 +23,7 @@ ALL = (
     MAES,
     ElitistCMAES,
     LMMAES,
+    VkDCMAES,
     XNES,
     SNES,
     DXNESIC,
