@@ -2,7 +2,8 @@
 
 What CMA-ES would change of its mean and of its covariance matrix is multiplied by two factors eta of at most 1. They follow the
 signal-to-noise ratio of these changes, estimated from their moving averages: a factor settles where that ratio is alpha times
-the factor. A smooth objective takes three to five times the evaluations of CMA-ES. Invariances are those of CMA-ES. O(d**3) a
+the factor. A smooth objective takes three to five times the evaluations of CMA-ES; of Rastrigin's 10**10 optima in 10 dimensions,
+lam = 10 finds the best one in every run, in 400,000. Invariances are those of CMA-ES. O(d**3) a
 generation.
 
 Reference: M. Nomura, Y. Akimoto & I. Ono, CMA-ES with Learning Rate Adaptation: Can CMA-ES with Default Population Size Solve

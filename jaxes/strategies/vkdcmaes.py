@@ -62,16 +62,15 @@ class VkDCMAES(Gaussian):
     def __post_init__(self):
         super().__post_init__()
         d = self.space.dimension
-        count = check_integer(
-            "VkDCMAES", "directions", min(2, d - 1) if self.directions is None else self.directions, at_least=0
-        )
+        count = min(2, d - 1) if self.directions is None else self.directions
+        count = check_integer("VkDCMAES", "directions", count, at_least=0)
         if count >= d:
             raise ValueError(f"VkDCMAES(directions=...) must be below the dimension, {d}, got {count}.")
         assign(self, directions=count)
 
     def _begin(self, state):
         one, zero = jnp.ones_like(state.mean), jnp.zeros_like(state.mean)
-        nothing = jnp.zeros(self.directions, zero.dtype)
+        nothing = jnp.zeros(self.directions or 0, zero.dtype)
         return VkDCMAESState(
             **vars(state),
             sigma=one[0],
@@ -93,7 +92,7 @@ class VkDCMAES(Gaussian):
         return state.mean[None, :] + state.sigma * y
 
     def _learn(self, state, u, fitness):
-        d, lam, mu, k = self.space.dimension, self.population_size, self.population_size // 2, self.directions
+        d, lam, mu, k = self.space.dimension, self.population_size, self.population_size // 2, len(state.excess)
         order, weights = ranks(fitness), better_half(lam, (lam + 1) / 2 - mu)
         mu_eff = float(effective(weights))
         elements = d * (k + 1)
@@ -127,7 +126,7 @@ class VkDCMAES(Gaussian):
 
     def _projected(self, state: VkDCMAESState, squared: jax.Array, u: jax.Array) -> VkDCMAESState:
         """The state with the matrix nearest to D (squared I + U^T U) D, for U (n, d)."""
-        (n, d), k, info = u.shape, self.directions, jnp.finfo(u.dtype)
+        (n, d), k, eps = u.shape, len(state.excess), float(jnp.finfo(u.dtype).eps)
         total = jnp.sum(jnp.square(u))
         if n < d:
             values, axes = jnp.linalg.eigh(_mul(u, u.T))
@@ -136,22 +135,26 @@ class VkDCMAES(Gaussian):
             values, axes = jnp.linalg.eigh(_mul(u.T, u))
             vectors = axes[:, d - k :].T
         values, vectors = values[len(values) - k :][::-1], vectors[::-1]
-        known = values > info.eps * total
+        known = values > eps * total
         vectors = jnp.where(known[:, None], vectors, 0)
         vectors = jnp.linalg.qr(vectors.T)[0].T if k else vectors
         rest = jnp.maximum(total - jnp.sum(jnp.where(known, values, 0)), 0) / (d - k)
-        excess = jnp.where(known, jnp.clip((values - rest) / (squared + rest), 0, 1 / info.eps), 0)
+        excess = jnp.where(known, jnp.clip((values - rest) / (squared + rest), 0, 1 / eps), 0)
         scales = state.scales * jnp.sqrt(
             (squared + jnp.sum(jnp.square(u), axis=0)) / (1 + jnp.sum(excess[:, None] * jnp.square(vectors), axis=0))
         )
 
-        scales = jnp.maximum(scales, float(info.eps) * scales.max())
+        scales = jnp.maximum(scales, eps * scales.max())
         common = jnp.exp(jnp.mean(jnp.log(scales)) + jnp.sum(jnp.log1p(excess)) / (2 * d))
         scales = scales / common
         usable = jnp.isfinite(scales).all() & jnp.isfinite(vectors).all() & (common > 0)
-        new = {"scales": scales, "vectors": vectors, "excess": excess, "path_c": state.path_c / common}
-        new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
-        state = dataclasses.replace(state, **new)
+        state = dataclasses.replace(
+            state,
+            scales=jnp.where(usable, scales, state.scales),
+            vectors=jnp.where(usable, vectors, state.vectors),
+            excess=jnp.where(usable, excess, state.excess),
+            path_c=jnp.where(usable, state.path_c / common, state.path_c),
+        )
         return dataclasses.replace(state, sigma=floor(state.sigma, state.mean, jnp.sqrt(_variances(state))))
 
     def _whitened(self, state: VkDCMAESState, y: jax.Array) -> jax.Array:
