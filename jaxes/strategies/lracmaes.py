@@ -2,9 +2,8 @@
 
 What CMA-ES would change of its mean and of its covariance matrix is multiplied by two factors eta of at most 1. They follow the
 signal-to-noise ratio of these changes, estimated from their moving averages: a factor settles where that ratio is alpha times
-the factor. A smooth objective takes three to five times the evaluations of CMA-ES; of Rastrigin's 10**10 optima in 10 dimensions,
-lam = 10 finds the best one in every run, in 400,000. Invariances are those of CMA-ES. O(d**3) a
-generation.
+the factor. A smooth objective takes three to five times the evaluations of CMA-ES. Of Rastrigin's optima in 10 dimensions,
+lam = 10 finds the best one in every run, in some 400,000 evaluations. Invariances are those of CMA-ES. O(d**3) a generation.
 
 Reference: M. Nomura, Y. Akimoto & I. Ono, CMA-ES with Learning Rate Adaptation: Can CMA-ES with Default Population Size Solve
 Multimodal and Noisy Problems?, GECCO 2023 (arXiv 2304.03473), and `cmaes.CMA(lr_adapt=True)`.
