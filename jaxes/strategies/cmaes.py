@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import KW_ONLY
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,23 +39,27 @@ class CMAESState(GaussianState):
     path_c: jax.Array  # (d,)
 
 
-@pytree
-class CMAES(Gaussian):
-    """CMA-ES (Hansen 2016), with active covariance matrix adaptation.
+class Proposal(NamedTuple):
+    """What a generation adds: the new covariance matrix is kept * C + c_1 p_c p_c^T + c_mu sum of w y y^T (eq. 47)."""
 
-    Args:
-        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
-        root: "cholesky", or "symmetric" for the paper's own root of the covariance matrix, by an eigendecomposition in every
-            generation: several times slower, and no better in evaluations.
-    """
+    told: Any  # the state with a new mean, step size and paths, and the old covariance matrix
+    kept: jax.Array  # ()
+    c_1: Any
+    weights: jax.Array  # (lam,) c_mu w
+    y: jax.Array  # (lam, d) the steps, those of negative weight of the length that they are to have
+    z: jax.Array  # (lam, d) A^-1 y
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Factored(Gaussian):
+    """A strategy whose state is or has a `CMAESState`: its covariance matrix is kept with a root and the root's inverse."""
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     root: Literal["cholesky", "symmetric"] = static(default="cholesky")
 
     def __post_init__(self):
         super().__post_init__()
-        check_choice("CMAES", "root", self.root, ("cholesky", "symmetric"))
+        check_choice(type(self).__name__, "root", self.root, ("cholesky", "symmetric"))
 
     def _begin(self, state):
         eye, zero = jnp.eye(self.space.dimension, dtype=state.mean.dtype), jnp.zeros_like(state.mean)
@@ -65,7 +69,8 @@ class CMAES(Gaussian):
     def _points(self, state, z):
         return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
 
-    def _learn(self, state, u, fitness):
+    def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
+        """What CMA-ES learns from points (lam, d) and their fitness (lam,)."""
         d, p = self.space.dimension, self._parameters(u.dtype)
         w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
         best = jnp.maximum(w, 0)
@@ -82,15 +87,16 @@ class CMAES(Gaussian):
         step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
         unit = d**0.5 / jnp.maximum(jnp.linalg.norm(z, axis=1), float(jnp.finfo(u.dtype).tiny) ** 0.25)
-        y = jnp.where(w >= 0, 1, unit)[:, None] * y  # 46, here the vectors instead of their weights
+        unit = jnp.where(w >= 0, 1, unit)[:, None]  # 46, here the vectors instead of their weights
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
-        covariance = (
-            (1 + lost - p.c_1 - p.c_mu * p.total) * state.covariance
-            + p.c_1 * path_c[:, None] * path_c[None, :]
-            + p.c_mu * _mul((w[:, None] * y).T, y)
-        )  # 47
-        told = dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=path_sigma, path_c=path_c)
-        return self._factored(told, covariance)
+        return Proposal(
+            told=dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=path_sigma, path_c=path_c),
+            kept=1 + lost - p.c_1 - p.c_mu * p.total,
+            c_1=p.c_1,
+            weights=p.c_mu * w,
+            y=unit * y,
+            z=unit * z,
+        )
 
     def _factored(self, state: Any, covariance: jax.Array) -> Any:
         """The state with a covariance matrix and its root, in numbers that neither overflow nor vanish.
@@ -128,6 +134,25 @@ class CMAES(Gaussian):
 
     def _axis(self, state, index):
         return state.sigma * state.root[:, index]
+
+
+@pytree
+class CMAES(Factored):
+    """CMA-ES (Hansen 2016), with active covariance matrix adaptation.
+
+    Args:
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        root: "cholesky", or "symmetric" for the paper's own root of the covariance matrix, by an eigendecomposition in every
+            generation: several times slower, and no better in evaluations.
+    """
+
+    _: KW_ONLY
+    lam_max: int | None = static(default=None)
+
+    def _learn(self, state, u, fitness):
+        told, kept, c_1, weights, y, _ = self._proposed(state, u, fitness)
+        rank_one = c_1 * told.path_c[:, None] * told.path_c[None, :]
+        return self._factored(told, kept * state.covariance + rank_one + _mul((weights[:, None] * y).T, y))  # 47
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,41 +78,10 @@ class XNES(Gaussian):
         w = jnp.asarray(utilities(lam), u.dtype)[ranks(fitness)]
         step = u - state.mean[None, :]
         y = jnp.clip(step / state.sigma, -FARTHEST, FARTHEST)
-        z = _mul(y, state.whiten.T)
-        # G = sum of w z z^T (the utilities sum to zero, so that the identity drops out) has rank lam at most: where that is
-        # less than d, its exponential is that of a (lam, lam) matrix.
-        small, tiny = lam < d, float(jnp.finfo(u.dtype).tiny)
-        gram = _mul(z, z.T) if small else _mul(z.T, z)
-        gradient = w[:, None] * gram if small else _mul((w[:, None] * z).T, z)
-        length = jnp.sqrt(jnp.maximum(jnp.sum(gradient * gradient.T), tiny))  # |G|, Frobenius
-        # An inverse that follows by the inverse factors drifts off by rounding; it is held to B along a few random directions
-        # in every generation, z of the first samples (Kaczmarz's projection, shortened so that it never overshoots). B waits
-        # where the inverse is a tenth off.
-        few = z[:CHECKED]
-        missed = _mul(y[:CHECKED] - _mul(few, state.root.T), state.whiten.T)
-        amend = missed / jnp.maximum(jnp.abs(_mul(few, few.T)).sum(1).max(), tiny)
-        wrong = jnp.sum(jnp.square(missed)) / jnp.maximum(jnp.sum(jnp.square(few)), tiny)
-        rate = jnp.where(wrong < 0.01, jnp.minimum(eta / 2, LONGEST / length), 0)
-        growth = rate * jnp.trace(gradient) / d
-
-        seen = _mul(z, state.whiten)
-        steps = rate * jnp.stack([gradient, -gradient])
-        if small:
-            forth, back = jax.vmap(lambda x: phi(x, LONGEST))(steps)
-            root = state.root + rate * _mul(y.T, _mul(forth, w[:, None] * z))
-            left = -rate * _mul(back, w[:, None] * (seen + _mul(_mul(z, amend.T), seen[:CHECKED])))
-            whiten = state.whiten + _mul(jnp.concatenate([z, amend]).T, jnp.concatenate([left, seen[:CHECKED]]))
-        else:
-            forth, back = jax.vmap(lambda x: expm(x, LONGEST))(steps)
-            root, whiten = _mul(state.root, forth), _mul(back, state.whiten + _mul(amend.T, seen[:CHECKED]))
-        root, whiten = jnp.exp(-growth) * root, jnp.exp(growth) * whiten
-
-        usable = _condition(root, whiten) < 1 / jnp.finfo(u.dtype).eps  # and not NaN
-        root, whiten = jnp.where(usable, root, state.root), jnp.where(usable, whiten, state.whiten)
-        eye = jnp.eye(d, dtype=u.dtype)  # where nothing but rounding was left, the covariance matrix is learnt anew
-        root, whiten = jnp.where(wrong < 1, root, eye), jnp.where(wrong < 1, whiten, eye)
+        turned = _turned(state.root, state.whiten, y, _mul(y, state.whiten.T), w, eta)
+        root, whiten, _ = _usable(turned, state.root, state.whiten)
         mean = state.mean + _mul(w, step)
-        sigma = floor(state.sigma * jnp.exp(growth), mean, jnp.linalg.norm(root, axis=1))
+        sigma = floor(state.sigma * jnp.exp(turned.growth), mean, jnp.linalg.norm(root, axis=1))
         return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten)
 
     def _deviations(self, state):
@@ -166,6 +136,57 @@ class SNES(Gaussian):
 
     def _deviations(self, state):
         return state.deviations
+
+
+class Turned(NamedTuple):
+    """B and its inverse after a step along the exponential map."""
+
+    root: jax.Array  # (d, d) of determinant 1
+    whiten: jax.Array  # (d, d)
+    trace: jax.Array  # () of G
+    growth: jax.Array  # () by which the logarithm of sigma grows, with the learning rate of B
+    wrong: jax.Array  # () how far the inverse was off before
+
+
+def _turned(root: jax.Array, whiten: jax.Array, y: jax.Array, z: jax.Array, w: jax.Array, eta: ArrayLike) -> Turned:
+    """B exp(eta / 2 G) with the determinant 1, for samples y = B z (lam, d) and their weights (lam,), which sum to zero."""
+    lam, d = y.shape
+    # G = sum of w z z^T (the utilities sum to zero, so that the identity drops out) has rank lam at most: where that is
+    # less than d, its exponential is that of a (lam, lam) matrix.
+    small, tiny = lam < d, float(jnp.finfo(y.dtype).tiny)
+    gram = _mul(z, z.T) if small else _mul(z.T, z)
+    gradient = w[:, None] * gram if small else _mul((w[:, None] * z).T, z)
+    length = jnp.sqrt(jnp.maximum(jnp.sum(gradient * gradient.T), tiny))  # |G|, Frobenius
+    # An inverse that follows by the inverse factors drifts off by rounding; it is held to B along a few random directions
+    # in every generation, z of the first samples (Kaczmarz's projection, shortened so that it never overshoots). B waits
+    # where the inverse is a tenth off.
+    few = z[:CHECKED]
+    missed = _mul(y[:CHECKED] - _mul(few, root.T), whiten.T)
+    amend = missed / jnp.maximum(jnp.abs(_mul(few, few.T)).sum(1).max(), tiny)
+    wrong = jnp.sum(jnp.square(missed)) / jnp.maximum(jnp.sum(jnp.square(few)), tiny)
+    rate = jnp.where(wrong < 0.01, jnp.minimum(eta / 2, LONGEST / length), 0)
+    trace = jnp.trace(gradient)
+    growth = rate * trace / d
+
+    seen = _mul(z, whiten)
+    steps = rate * jnp.stack([gradient, -gradient])
+    if small:
+        forth, back = jax.vmap(lambda x: phi(x, LONGEST))(steps)
+        root = root + rate * _mul(y.T, _mul(forth, w[:, None] * z))
+        left = -rate * _mul(back, w[:, None] * (seen + _mul(_mul(z, amend.T), seen[:CHECKED])))
+        whiten = whiten + _mul(jnp.concatenate([z, amend]).T, jnp.concatenate([left, seen[:CHECKED]]))
+    else:
+        forth, back = jax.vmap(lambda x: expm(x, LONGEST))(steps)
+        root, whiten = _mul(root, forth), _mul(back, whiten + _mul(amend.T, seen[:CHECKED]))
+    return Turned(jnp.exp(-growth) * root, jnp.exp(growth) * whiten, trace, growth, wrong)
+
+
+def _usable(turned: Turned, root: jax.Array, whiten: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """B and its inverse after a step, or as they were before it if it made them useless, and () whether it did not."""
+    usable = _condition(turned.root, turned.whiten) < 1 / jnp.finfo(root.dtype).eps  # and not NaN
+    root, whiten = jnp.where(usable, turned.root, root), jnp.where(usable, turned.whiten, whiten)
+    eye = jnp.eye(root.shape[0], dtype=root.dtype)  # where nothing but rounding was left, the matrix is learnt anew
+    return jnp.where(turned.wrong < 1, root, eye), jnp.where(turned.wrong < 1, whiten, eye), usable
 
 
 def _condition(root: jax.Array, whiten: jax.Array) -> jax.Array:

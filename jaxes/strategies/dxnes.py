@@ -1,0 +1,294 @@
+"""CR-FM-NES and DX-NES-IC, natural evolution strategies that look where they are.
+
+Both tell by a path of the mean, as long as that of CMA-ES' step size, whether the distribution moves, stagnates or converges,
+and choose learning rates for it; while it moves, good samples weigh the more, the farther from the mean they lie. DX-NES-IC is
+XNES with these, and stretches its axes further where they have just grown. CR-FM-NES restricts the covariance matrix to
+sigma**2 D (I + v v^T) D with a diagonal D and one vector v. Candidates whose fitness is infinite or NaN are infeasible: they
+rank last, the nearest to the mean first, and learning rates shrink with the number of the others. Invariant to translation and
+to monotone transforms of f, DX-NES-IC to rotation too. O(d**3) and O(lam d) a generation.
+
+References: M. Nomura & I. Ono, Fast Moving Natural Evolution Strategy for High-Dimensional Problems, IEEE CEC 2022 (arXiv
+2201.11422), and the authors' package crfmnes 1.0; the natural gradient of D and v is that of VD-CMA: Y. Akimoto, A. Auger &
+N. Hansen, Comparison-based natural gradient optimization in high dimension, GECCO 2014. M. Nomura, N. Sakai, N. Fukushima &
+I. Ono, Distance-weighted Exponential Natural Evolution Strategy for Implicitly Constrained Black-Box Function Optimization,
+IEEE CEC 2021, and `cmaes.DXNESIC`.
+Departures: DX-NES-IC remembers gamma, the degree of the stretch, over generations, as its successor DX-NES-ICI does
+(dxnesici 1.0.4); cmaes 0.13 forgets it. No axis grows or shrinks by more than e**2 in a generation before it is stretched.
+No element of CR-FM-NES' D loses more than 90 % in a generation, where the authors' gets negative on a long diagonal ridge (of
+condition 1e6, which neither follows to its end). The learning rate of its path, negative for d < 5, is 0 there. Step sizes and
+condition numbers stay within what rounding resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import KW_ONLY
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, floor, reach
+from jaxes.operators import cma
+from jaxes.operators.sampling import normal_vectors
+from jaxes.operators.selection import ranks
+from jaxes.pytree import pytree, static
+from jaxes.strategies.nes import LONGEST, _condition, _mul, _turned, _usable
+from jaxes.strategy import Purpose, stream
+
+MOST = 0.9
+"""What share of itself an element of D may lose in a generation."""
+
+
+class Situation(NamedTuple):
+    """What the samples of a generation say about the search."""
+
+    path: jax.Array  # (d,) p_sigma
+    moves: jax.Array  # () bool
+    stagnates: jax.Array  # () bool; it converges if it does neither
+    feasible: jax.Array  # () how many of the candidates are
+    weights: jax.Array  # (lam,) which sum to 0
+    eta_sigma: jax.Array  # () the learning rate of the step size
+
+
+def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
+    """From the path (d,) so far, standard normal samples z (lam, d) and their fitness (lam,)."""
+    lam, d = z.shape
+    raw = np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))
+    mu_eff = float(cma.effective(raw))
+    c_sigma = (mu_eff + 2) / (d + mu_eff + 5)
+    lengths, feasible = jnp.linalg.norm(z, axis=1), fitness < jnp.inf
+    order = jnp.where(feasible, ranks(fitness), ranks(jnp.where(feasible, -jnp.inf, lengths)))
+    hat = jnp.asarray(raw / raw.sum(), z.dtype)[order]
+    path = (1 - c_sigma) * path + (c_sigma * (2 - c_sigma) * mu_eff) ** 0.5 * _mul(hat - 1 / lam, z)
+
+    length, chi = jnp.linalg.norm(path), cma.length(d)
+    moves, stagnates = length >= chi, (length < chi) & (length >= 0.1 * chi)
+    count = jnp.sum(feasible, dtype=z.dtype)
+    alpha = _root_of_h(d) * min(1, lam / d) ** 0.5 * jnp.sqrt(count / lam)
+    farthest = jnp.max(lengths, where=hat > 0, initial=0)  # whose exponential would overflow
+    far = hat * jnp.exp(alpha * jnp.minimum(lengths - farthest, 0))
+    return Situation(
+        path=path,
+        moves=moves,
+        stagnates=stagnates,
+        feasible=count,
+        weights=jnp.where(moves, far / far.sum(), hat) - 1 / lam,
+        eta_sigma=_choose(
+            moves,
+            stagnates,
+            1.0,
+            jnp.tanh((0.024 * count + 0.7 * d + 20) / (d + 12)),
+            2 * jnp.tanh((0.025 * count + 0.75 * d + 10) / (d + 4)),
+        ),
+    )
+
+
+def _choose(moves: jax.Array, stagnates: jax.Array, *values: ArrayLike) -> jax.Array:
+    """The first of three values where it moves, the second where it stagnates, and else the third."""
+    moving, stagnating, converging = values
+    return jnp.where(moves, moving, jnp.where(stagnates, stagnating, converging))
+
+
+def _root_of_h(d: int) -> float:
+    """a > 0 with (1 + a**2) exp(a**2 / 2) / 0.24 = 10 + d, by Newton's method from above."""
+    a = 10.0
+    for _ in range(100):
+        power = math.exp(-a * a / 2)
+        a -= (1 + a * a - 0.24 * (10 + d) * power) / (a * (3 + a * a))
+    return a
+
+
+@pytree
+class DXNESICState(GaussianState):
+    """What DX-NES-IC learnt, in units of the initial sigma."""
+
+    sigma: jax.Array  # () step size
+    root: jax.Array  # (d, d) B, of determinant 1: the covariance matrix is sigma**2 B B^T
+    whiten: jax.Array  # (d, d) the inverse of B
+    path: jax.Array  # (d,) p_sigma
+    gamma: jax.Array  # () at least 1, by how much axes that grow are stretched
+
+
+@pytree
+class DXNESIC(Gaussian):
+    """Distance-weighted exponential natural evolution strategy for implicit constraints (Nomura et al. 2021).
+
+    Constraints are implicit where it takes an evaluation to know whether a candidate is feasible: let the objective return
+    infinity or NaN if it is not.
+
+    Args:
+        space, lam, sigma, start, bounds: see `jaxes.gaussian.Gaussian`.
+        sampling: as there; default "mirrored", as in the paper.
+    """
+
+    _: KW_ONLY
+    sampling: str = static(default="mirrored")
+
+    def _begin(self, state):
+        eye, one = jnp.eye(self.space.dimension, dtype=state.mean.dtype), jnp.ones((), state.mean.dtype)
+        return DXNESICState(**vars(state), sigma=one, root=eye, whiten=eye, path=jnp.zeros_like(state.mean), gamma=one)
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
+
+    def _learn(self, state, u, fitness):
+        d, lam = self.space.dimension, self.population_size
+        y = jnp.clip((u - state.mean[None, :]) / state.sigma, -FARTHEST, FARTHEST)
+        z = _mul(y, state.whiten.T)
+        y, z = reach(z) * y, reach(z) * z
+        now = situation(state.path, z, fitness)
+        eta = _choose(now.moves, now.stagnates, 180.0, 168.0, 12.0) * d * jnp.tanh(0.02 * now.feasible) / (47 * d**2 + 6400)
+        turned = _turned(state.root, state.whiten, y, z, now.weights, eta)
+        mean = state.mean + state.sigma * _mul(now.weights, y)
+        sigma = state.sigma * jnp.exp(jnp.clip(now.eta_sigma / 2 * turned.trace / d, -LONGEST, LONGEST))
+
+        # The axes of the old B B^T that have grown are stretched by gamma.
+        axes = jnp.linalg.eigh(_mul(state.root, state.root.T))[1]
+        tau = jnp.sum(jnp.square(_mul(turned.root.T, axes)), axis=0) / jnp.sum(jnp.square(_mul(state.root.T, axes)), axis=0) - 1
+        c_gamma = 1 / (3 * max(d - 1, 1))
+        gamma = (1 - c_gamma) * state.gamma + c_gamma * jnp.sqrt(1 + min(1, d / lam) * tau.max())
+        gamma = jnp.maximum(gamma, 1)
+        factor, grown = jnp.where(now.moves, gamma, 1), tau > 0
+        total = factor ** (jnp.sum(grown, dtype=u.dtype) / d)  # the d-th root of the stretch's determinant
+        grown = _mul(jnp.where(grown[None, :], axes, 0), axes.T)
+        turned = turned._replace(
+            root=(turned.root + (factor - 1) * _mul(grown, turned.root)) / total,
+            whiten=total * (turned.whiten + (1 / factor - 1) * _mul(turned.whiten, grown)),
+        )
+        root, whiten, usable = _usable(turned, state.root, state.whiten)
+        sigma = floor(sigma * jnp.where(usable, total, 1), mean, jnp.linalg.norm(root, axis=1))
+        gamma = jnp.where(usable, gamma, state.gamma)
+        return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten, path=now.path, gamma=gamma)
+
+    def _deviations(self, state):
+        return state.sigma * jnp.linalg.norm(state.root, axis=1)
+
+    def _condition(self, state):
+        return _condition(state.root, state.whiten)
+
+    def _axis(self, state, index):
+        return state.sigma * state.root[:, index]
+
+
+@pytree
+class CRFMNESState(GaussianState):
+    """What CR-FM-NES learnt, in units of the initial sigma."""
+
+    sigma: jax.Array  # () step size
+    scales: jax.Array  # (d,) D; the determinant of D (I + v v^T) D is 1
+    vector: jax.Array  # (d,) v
+    path_sigma: jax.Array  # (d,)
+    path_c: jax.Array  # (d,)
+
+
+@pytree
+class CRFMNES(Gaussian):
+    """Cost-reduced fast-moving natural evolution strategy (Nomura & Ono 2022): time and memory linear in d.
+
+    Candidates whose fitness is infinite or NaN are infeasible, as for `DXNESIC`.
+
+    Args:
+        space, lam, sigma, start, bounds: see `jaxes.gaussian.Gaussian`.
+        sampling: as there; default "mirrored", as in the paper.
+    """
+
+    _: KW_ONLY
+    sampling: str = static(default="mirrored")
+
+    def _begin(self, state):
+        d, dtype = self.space.dimension, state.mean.dtype
+        one, zero = jnp.ones_like(state.mean), jnp.zeros_like(state.mean)
+        vector = normal_vectors(stream(state, Purpose.MUTATE), 1, d, dtype)[0] / d**0.5
+        return CRFMNESState(**vars(state), sigma=one[0], scales=one, vector=vector, path_sigma=zero, path_c=zero)
+
+    def _points(self, state, z):
+        square = jnp.sum(jnp.square(state.vector))
+        y = z + _along(z, state.vector, jnp.sqrt(1 + square) - 1)
+        return state.mean[None, :] + (state.sigma * state.scales)[None, :] * y
+
+    def _learn(self, state, u, fitness):
+        d, lam = self.space.dimension, self.population_size
+        y = jnp.clip((u - state.mean[None, :]) / (state.sigma * state.scales)[None, :], -FARTHEST, FARTHEST)
+        z = y + _along(y, state.vector, 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1)
+        y, z = reach(z) * y, reach(z) * z
+        now = situation(state.path_sigma, z, fitness)
+        mu_eff = float(cma.effective(np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))))
+
+        step = state.scales * _mul(now.weights, y)
+        mean = state.mean + state.sigma * step
+        c_c = (4 + mu_eff / d) / (d + 4 + 2 * mu_eff / d)
+        path_c = (1 - c_c) * state.path_c + (c_c * (2 - c_c) * mu_eff) ** 0.5 * step
+
+        eta = jnp.tanh((jnp.minimum(0.02 * now.feasible, 3 * math.log(d)) + 5) / (0.23 * d + 25))
+        c_1 = 2 / ((d + 1.3) ** 2 + mu_eff) * max(d - 5, 0) / 6 * now.feasible / lam
+        seen = jnp.concatenate([y, (path_c / state.scales)[None, :]])
+        by_v, by_d = _natural_gradient(state.vector, seen, jnp.concatenate([eta * now.weights, c_1[None]]))
+        growth = now.eta_sigma / 2 * _mul(now.weights, jnp.sum(jnp.square(z), axis=1)) / d
+        sigma = state.sigma * jnp.exp(jnp.clip(growth, -LONGEST, LONGEST))
+        told = dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=now.path, path_c=path_c)
+        share = MOST / jnp.maximum(-by_d.min(), MOST)
+        return _normalised(told, state.vector + share * by_v, state.scales * (1 + share * by_d))
+
+    def _deviations(self, state):
+        return state.sigma * state.scales * jnp.sqrt(1 + jnp.square(state.vector))
+
+    def _condition(self, state):
+        # Between the condition number and 1 / d**2 of it: the largest diagonal elements of the matrix and of its inverse.
+        square = jnp.square(state.vector)
+        variances, inverse = (
+            jnp.square(state.scales) * (1 + square),
+            (1 - square / (1 + square.sum())) / jnp.square(state.scales),
+        )
+        return variances.max() * inverse.max()
+
+
+def _along(rows: jax.Array, vector: jax.Array, factor: jax.Array) -> jax.Array:
+    """The parts of rows (n, d) along a vector (d,), times a factor ()."""
+    unit = _unit(vector)[0]
+    return (factor * _mul(rows, unit))[:, None] * unit[None, :]
+
+
+def _unit(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A vector (d,) of length 1, or of 0, and the length () that it had."""
+    length = jnp.maximum(jnp.linalg.norm(vector), float(jnp.finfo(vector.dtype).tiny) ** 0.25)
+    return vector / length, length
+
+
+def _natural_gradient(vector: jax.Array, rows: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """How v and, relative to themselves, the elements of D follow rows (n, d) = D**-1 (x - m) / sigma with weights (n,).
+
+    The names are those of the authors' code, where the sum over samples comes last.
+    """
+    v, length = _unit(vector)
+    square = jnp.square(length)
+    gamma, vv, total = 1 + square, jnp.square(v), weights.sum()
+    inner = _mul(rows, v)
+    mixed = _mul(weights * inner, rows)
+    alpha = jnp.sqrt(jnp.square(square) + (2 * gamma - jnp.sqrt(gamma)) / vv.max()) / (2 + square)
+    alpha = jnp.minimum(alpha, 1)
+    b = 2 * jnp.square(alpha) - (1 - jnp.square(alpha)) * jnp.square(square) / gamma
+    h = 2 - (b + 2 * jnp.square(alpha)) * vv
+
+    t = mixed - (_mul(weights, jnp.square(inner)) + gamma * total) / 2 * v
+    s = _mul(weights, jnp.square(rows)) - square / gamma * v * mixed - total
+    s = s - alpha / gamma * ((2 + square) * v * t - square * jnp.sum(v * t) * vv)
+    s = s / h - b / (1 + b * jnp.sum(vv * vv / h)) * jnp.sum(vv / h * s) * vv / h
+    t = t - alpha * ((2 + square) * v * s - jnp.sum(vv * s) * v)
+    return t / length, s
+
+
+def _normalised(state: CRFMNESState, vector: jax.Array, scales: jax.Array) -> CRFMNESState:
+    """The state with D and v of a matrix of determinant 1, in numbers that rounding resolves; else with the old ones."""
+    d, eps = vector.shape[0], float(jnp.finfo(vector.dtype).eps)
+    unit, length = _unit(vector)
+    vector = unit * jnp.minimum(length, eps**-0.5)
+    scales = jnp.maximum(scales, eps * scales.max())
+    scales = scales / jnp.exp(jnp.mean(jnp.log(scales)) + jnp.log1p(jnp.sum(jnp.square(vector))) / (2 * d))
+    usable = jnp.isfinite(scales).all() & jnp.isfinite(vector).all()
+    vector, scales = jnp.where(usable, vector, state.vector), jnp.where(usable, scales, state.scales)
+    sigma = floor(state.sigma, state.mean, scales * jnp.sqrt(1 + jnp.square(vector)))
+    return dataclasses.replace(state, sigma=sigma, vector=vector, scales=scales)
