@@ -14,13 +14,9 @@ A peer of the same name need not do the same: evosax' xNES takes an elementwise 
 evosax' MA_ES has no negative weights, pygmo's sade is the self-adaptation of jDE.
 """
 
-import os
-
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # read when NumPy is imported: a peer's core is one
-    os.environ.setdefault(name, "1")
-
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -29,6 +25,8 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("OPENBLAS_NUM_THREADS", "1")  # read when NumPy and SciPy are imported
 
 import jax
 import jax.numpy as jnp

@@ -121,20 +121,22 @@ def _steps_and_normals(state: MAESState, u: jax.Array) -> tuple[jax.Array, jax.A
     """
     y = (u - state.mean[None, :]) / state.sigma
 
-    def solved():
-        z = jnp.linalg.solve(state.matrix, y.T).T
+    def solved(matrix):
+        z = jnp.linalg.solve(matrix, y.T).T
         factor = jnp.where(jnp.isfinite(z).all(axis=1, keepdims=True), reach(z), 0)
         return jnp.where(factor > 0, factor * y, 0), jnp.where(factor > 0, factor * z, 0)
 
     if state.normals is None or state.steps is None:
-        return solved()
+        return solved(state.matrix)
     deviations = jnp.linalg.norm(state.matrix, axis=1)[None, :]
     places = jnp.abs(u) + jnp.abs(state.mean)[None, :] + state.sigma * deviations
     moved = jnp.abs(y - state.steps) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
     moved = jnp.any(moved, axis=1, keepdims=True)
 
     def solve(carry):
-        return jnp.zeros((), bool), *(jnp.where(moved, new, old) for new, old in zip(solved(), carry[1:], strict=True))
+        # Said in terms of what changes from round to round: XLA would solve in advance, for a loop that no lane enters too.
+        matrix = jnp.where(carry[0], state.matrix, jnp.eye(u.shape[1], dtype=u.dtype))
+        return jnp.zeros((), bool), *(jnp.where(moved, new, old) for new, old in zip(solved(matrix), carry[1:], strict=True))
 
     return lax.while_loop(lambda carry: carry[0], solve, (moved.any(), state.steps, state.normals))[1:]
 
