@@ -48,6 +48,7 @@ class LMMAESState(GaussianState):
     vectors: jax.Array  # (m, d) the paths m_1 to m_m
     transform: LowRank  # from standard normal vectors to steps
     inverse: LowRank  # and back
+    lengths: jax.Array  # (d,) standard deviations at a step size of 1
 
 
 @pytree
@@ -77,6 +78,7 @@ class LMMAES(Gaussian):
             vectors=jnp.zeros((m, self.space.dimension), dtype),
             transform=eye,
             inverse=eye,
+            lengths=jnp.ones_like(state.mean),
         )
 
     def _points(self, state, z):
@@ -100,14 +102,16 @@ class LMMAES(Gaussian):
         sigma = state.sigma * jnp.exp(jnp.minimum(c_sigma / 2 * (jnp.sum(path * path) / d - 1), 1))
 
         transform, inverse = self._multiplied(vectors, state.generation + 1)
+        lengths = _lengths(transform, vectors)
         return dataclasses.replace(
             state,
             mean=mean,
-            sigma=floor(sigma, mean, _lengths(transform, vectors)),
+            sigma=floor(sigma, mean, lengths),
             path=path,
             vectors=vectors,
             transform=transform,
             inverse=inverse,
+            lengths=lengths,
         )
 
     def _rates(self) -> tuple[float, np.ndarray, np.ndarray]:
@@ -133,7 +137,7 @@ class LMMAES(Gaussian):
         return LowRank(scale, scale * forth), LowRank(1 / scale, back.T / scale)
 
     def _deviations(self, state):
-        return state.sigma * _lengths(state.transform, state.vectors)
+        return state.sigma * state.lengths
 
 
 def _times(matrix: LowRank, vectors: jax.Array, rows: jax.Array) -> jax.Array:
