@@ -40,8 +40,8 @@ class MAES(Gaussian):
     """MA-ES (Beyer & Sendhoff 2017): CMA-ES without factoring a matrix.
 
     Args:
-        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Generations in which bounds move a
-            candidate or the mean cost O(d**3).
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Generations in which bounds move the
+            mean, or `Reflect` or `Wrap` a candidate, cost O(d**3).
         active: negative weights for the worse half; False for the paper's weights.
     """
 
