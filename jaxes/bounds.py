@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,11 +53,13 @@ class Bounds(abc.ABC):
         """The points of the box that any points (n, d) stand for; bounds (1, d)."""
 
     def population(
-        self, drawn: jax.Array, draw: Callable[[jax.Array], jax.Array], lower: jax.Array, upper: jax.Array
-    ) -> tuple[jax.Array, jax.Array | None]:
+        self, draw: Callable[[Any], tuple[jax.Array, Any]], lower: jax.Array, upper: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None, Any]:
         """Points (n, d) of the box from those drawn anywhere, whose coordinates may be correlated, and what of the latter
-        `learnt` has to know. `draw(attempt)` draws others, for attempts from 1."""
-        return self.repair(drawn, lower, upper), None
+        `learnt` has to know. `draw(attempt)` draws, for attempts from 0, points and a pytree of (n, k) that belongs to them;
+        what belongs to those that were taken comes last."""
+        drawn, more = draw(0)
+        return self.repair(drawn, lower, upper), None, more
 
     def origin(self, x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """Points that `repair` maps to points of the box."""
@@ -91,8 +94,9 @@ class Nearest(Bounds):
     def repair(self, x, lower, upper):
         return jnp.clip(x, lower, upper)
 
-    def population(self, drawn, draw, lower, upper):
-        return self.repair(drawn, lower, upper), drawn
+    def population(self, draw, lower, upper):
+        drawn, more = draw(0)
+        return self.repair(drawn, lower, upper), drawn, more
 
     def learnt(self, x, drawn, lower, upper):
         return x if drawn is None else jnp.where(x == self.repair(drawn, lower, upper), drawn, x)
@@ -132,20 +136,21 @@ class Resample(Nearest):
         inside = (above - below) / 2
         return rate * inside / (1 - rate * (1 - inside))
 
-    def population(self, drawn, draw, lower, upper):
+    def population(self, draw, lower, upper):
         def outside(x):
             return jnp.any((x < lower) | (x > upper), axis=1, keepdims=True)
 
         def again(carry):
-            attempt, x = carry
-            return attempt + 1, jnp.where(outside(x), draw(attempt), x)
+            attempt, taken = carry
+            out = outside(taken[0])
+            return attempt + 1, jax.tree.map(lambda new, old: jnp.where(out, new, old), draw(attempt), taken)
 
         def go_on(carry):
-            attempt, x = carry
+            attempt, (x, _) = carry
             return (attempt <= self.attempts) & outside(x).any()
 
-        _, x = lax.while_loop(go_on, again, (jnp.int32(1), drawn))
-        return super().population(x, draw, lower, upper)
+        taken = lax.while_loop(go_on, again, (jnp.int32(1), draw(0)))[1]
+        return super().population(lambda _: taken, lower, upper)
 
 
 def _inside(mean, sigma, lower, upper):
@@ -212,8 +217,9 @@ class Smooth(Bounds):
         x = jnp.where(x < lower + margin, bent_up, jnp.where(x > upper - margin, bent_down, x))
         return jnp.clip(x, lower, upper)
 
-    def population(self, drawn, draw, lower, upper):
-        return self.repair(drawn, lower, upper), drawn
+    def population(self, draw, lower, upper):
+        drawn, more = draw(0)
+        return self.repair(drawn, lower, upper), drawn, more
 
     def learnt(self, x, drawn, lower, upper):
         # What was drawn, however far outside: folding it back would show the strategy less variance than it sampled with.

@@ -52,6 +52,7 @@ class GaussianState(State):
     spread: jax.Array  # () largest less smallest fitness of the last generation
     progress: Stagnation
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
+    known: Any  # between ask and tell: what `_known` says of the samples; else None
 
 
 RESAMPLE = Resample()
@@ -138,9 +139,10 @@ class Gaussian(Strategy):
     def _deviations(self, state: Any) -> jax.Array:
         """(d,) the standard deviation of every coordinate of what would be sampled next, in units of sigma."""
 
-    def _sampled(self, state: Any, z: jax.Array) -> Any:
-        """The state for `tell`, if it wants to know the z (lam, d) of the samples. What is told may have been moved since."""
-        return state
+    def _known(self, state: Any, z: jax.Array) -> Any:
+        """A pytree of (lam, k) that `_learn` finds in `state.known`, of the z (lam, d) of the samples. What is told may have
+        been moved since."""
+        return None
 
     def _condition(self, state: Any) -> jax.Array:
         """() the condition number of the covariance matrix."""
@@ -198,6 +200,7 @@ class Gaussian(Strategy):
                 spread=nothing[0],
                 progress=Stagnation(self._window(state.generation), nothing, nothing, jnp.zeros((), bool)),
                 drawn=None,
+                known=None,
             )
         )
 
@@ -205,15 +208,13 @@ class Gaussian(Strategy):
         lower, upper = (side[None, :] for side in self.space.bounds())
         key, unit = stream(state, Purpose.SAMPLE), self._unit()[None, :]
 
-        def vectors(attempt):
-            return normal_vectors(random.fold_in(key, attempt), self.population_size, unit.shape[1], unit.dtype, self.sampling)
-
         def draw(attempt):
-            return unit * self._points(state, vectors(attempt))
+            key_of = random.fold_in(key, attempt)
+            z = normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling)
+            return unit * self._points(state, z), self._known(state, z)
 
-        z = vectors(0)
-        x, drawn = self.bounds.population(unit * self._points(state, z), draw, lower, upper)
-        return x, dataclasses.replace(self._sampled(state, z), drawn=drawn)
+        x, drawn, known = self.bounds.population(draw, lower, upper)
+        return x, dataclasses.replace(state, drawn=drawn, known=known)
 
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
@@ -235,6 +236,7 @@ class Gaussian(Strategy):
             spread=spread,
             progress=self._progressed(state, jnp.stack([best, median])),
             drawn=None,
+            known=None,
         )
 
     def _window(self, generation: jax.Array) -> jax.Array:

@@ -83,10 +83,9 @@ def minimize(
     strategy = _strategy(objective, space, strategy)
     stop = as_stop(stop)
     if generations is None and len(strategy.stages) > 1:
-        if stop.evaluations is None:
-            stop = dataclasses.replace(stop, evaluations=min(BUDGET * strategy.space.dimension, LIMIT))
-        smallest = min(stage.population_size for stage in strategy.stages)
-        generations = max(1, int(np.max(stop.evaluations)) // smallest)
+        budget = min(BUDGET * strategy.space.dimension, LIMIT) if stop.evaluations is None else int(stop.evaluations)
+        stop = dataclasses.replace(stop, evaluations=budget)
+        generations = max(1, budget // min(stage.population_size for stage in strategy.stages))
     generations = check_generations("minimize", 1000 if generations is None else generations)
     if runs is not None:
         runs = check_integer("minimize", "runs", runs, at_least=1)

@@ -242,12 +242,13 @@ def test_correlated_samples_are_kept_inside(handler):
 
     def draw(attempt):
         key = jax.random.fold_in(jax.random.key(0), attempt)
-        return jnp.matmul(jax.random.normal(key, (1000, 2)), spread)
+        return jnp.matmul(jax.random.normal(key, (1000, 2)), spread), jnp.full((1000, 1), attempt)
 
-    x, _ = handler.population(draw(0), draw, lower, upper)
+    x, _, attempts = handler.population(draw, lower, upper)
     assert ((lower <= x) & (x <= upper)).all()
     if isinstance(handler, Resample):  # those that fitted at once are untouched
-        first, second = draw(0), draw(1)
+        (first, _), (second, _) = draw(0), draw(1)
         inside = ((lower <= first) & (first <= upper)).all(1)
         np.testing.assert_array_equal(x[inside], first[inside])
         np.testing.assert_array_equal(x[~inside], jnp.clip(second, lower, upper)[~inside])
+        np.testing.assert_array_equal(attempts[:, 0], ~inside)  # what belongs to a sample comes with it

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cma.more_algorithms import purecma
+from cma.recombination_weights import RecombinationWeights
 from variants import assert_same, box, evaluations, runs_of, shifted_sphere
 
 import jaxes
@@ -50,6 +52,44 @@ def test_steps_are_those_of_the_cmaes_package(lam, x64, monkeypatch):
         np.testing.assert_allclose(state.covariance, peer._C, rtol=1e-9, atol=1e-9 * np.abs(peer._C).max())
         np.testing.assert_allclose(state.path_sigma, peer._p_sigma, atol=1e-9)
         np.testing.assert_allclose(state.path_c, peer._pc, atol=1e-9)
+
+
+@pytest.mark.parametrize("lam", [10, 25])
+def test_steps_are_those_of_purecma(lam, x64):
+    """Hansen's own short program, told the same candidates and fitness for 200 generations.
+
+    It is given the active weights that come with it, and an eigendecomposition in every generation. Learning rates are the
+    tutorial's, but the step size is not: its logarithm follows the square of the path's length, with another damping. So each
+    step size is handed over; that of CMAES is held to eq. 44 on the peer's path. Nor is the bound of h_sigma, by half a
+    percent: here, both say the same.
+    """
+    d, sigma = 10, 0.02
+    strategy = CMAES(Box(-np.inf, np.inf, shape=d), lam=lam, start=np.full(d, 1.0), sigma=sigma, root="symmetric")
+    peer = purecma.CMAES([1.0] * d, sigma, popsize=lam)
+    peer.params = p = purecma.CMAESParameters(d, lam, RecombinationWeights)
+    p.lazy_gap_evals, mine = 0, parameters(d, lam)
+    theirs = [p.mueff, p.cc, p.c1, p.cmu, p.cs, p.chiN]
+    np.testing.assert_allclose([mine.mu_eff, mine.c_c, mine.c_1, mine.c_mu, mine.c_sigma, mine.chi], theirs, rtol=1e-12)
+    np.testing.assert_allclose(mine.weights, p.weights, atol=1e-12)
+
+    f = jax.jit(jax.vmap(lambda x: ellipsoid(d)(x + 0.3)))  # around the origin: the peer subtracts means
+    state, before, stalled = strategy.init(0), sigma, 0
+    for _ in range(200):
+        peer.ask()  # for its eigendecomposition alone
+        population, state = strategy.ask(state)
+        fitness = np.asarray(f(population))
+        state = strategy.tell(state, population, fitness)
+        peer.tell(np.asarray(population).tolist(), fitness.tolist())
+        np.testing.assert_allclose(sigma * state.mean, peer.xmean, rtol=1e-9)
+        np.testing.assert_allclose(state.path_sigma, peer.ps, atol=1e-9)
+        np.testing.assert_allclose(state.path_c, peer.pc, atol=1e-9)
+        np.testing.assert_allclose(state.covariance, peer.C, rtol=1e-9, atol=1e-9 * np.abs(peer.C).max())
+        length = np.linalg.norm(peer.ps)
+        stalled += bool(length**2 / d > (1 - (1 - p.cs) ** (2 * peer.counteval / lam)) * (2 + 4 / (d + 1)))
+        step = before * np.exp(mine.c_sigma / mine.d_sigma * (length / mine.chi - 1))
+        before = peer.sigma = sigma * float(state.sigma)
+        np.testing.assert_allclose(peer.sigma, step, rtol=1e-9)
+    assert 0 < stalled < 200
 
 
 @pytest.mark.parametrize(("d", "lam"), [(1, 4), (2, 6), (10, 10), (40, 15), (3, 1000)])

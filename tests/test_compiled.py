@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from variants import box, exact, make
 
-from jaxes import ES, Box, Stop, problems, run
+from jaxes import ES, MAES, Box, Stop, problems, run
 
 PROBLEM = problems.ackley(2, half_width=5)
 STRATEGY = ES(PROBLEM.space, mu=20, lam=100, sigma=0.15)
 
 
 HOST = r'custom_call_target="[^"]*callback|\b(infeed|outfeed)\('
+FACTOR = r'custom_call_target="[^"]*getrf'
 
 
 def compiled(batch, **options):
@@ -44,6 +45,18 @@ def test_no_sort_in_other_variants(name):
     strategy = make(name, box())
     text = jax.jit(lambda key: run(strategy, exact, key, 100)).lower(jax.random.key(0)).compile().as_text()
     assert not re.search(r"= \S+ sort\(", text)
+
+
+def test_a_matrix_is_factored_only_where_a_candidate_was_moved():
+    """XLA moves what does not change out of loops, also of those that are hardly ever entered."""
+    strategy = MAES(box(4))
+    state = jax.eval_shape(jax.vmap(lambda key: strategy.ask(strategy.init(key))[1]), jax.random.split(jax.random.key(0), 8))
+    x, fitness = jax.ShapeDtypeStruct((8, strategy.lam, 4), jnp.float32), jax.ShapeDtypeStruct((8, strategy.lam), jnp.float32)
+    text = jax.jit(jax.vmap(strategy.tell)).lower(state, x, fitness).compile().as_text()
+    always = text[text.index("ENTRY") :]
+    assert "while(" in always
+    assert re.search(FACTOR, text)
+    assert not re.search(FACTOR, always)
 
 
 def test_nothing_recompiles_when_values_change():

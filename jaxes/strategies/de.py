@@ -150,9 +150,9 @@ class Differential(Strategy):
 
         def trials(attempt):
             mutants = self._mutants(state, x, f, random.fold_in(key, attempt))
-            return jnp.where(crossed & jnp.isfinite(mutants), mutants, x)  # differences overflow in a box without end
+            return jnp.where(crossed & jnp.isfinite(mutants), mutants, x), None  # differences overflow in a box without end
 
-        repaired, _ = self.bounds.population(trials(0), trials, *self._sides())
+        repaired, _, _ = self.bounds.population(trials, *self._sides())
         return jnp.where(crossed & (state.generation > 0), repaired, state.parents), state
 
     def _tell(self, state, x, fitness):

@@ -17,12 +17,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_integer
 from jaxes.gaussian import Gaussian, GaussianState, floor, reach
@@ -49,6 +50,7 @@ class LMMAESState(GaussianState):
     vectors: jax.Array  # (m, d) the paths m_1 to m_m
     transform: LowRank  # from standard normal vectors to steps
     inverse: LowRank  # and back
+    lengths: jax.Array  # (d,) standard deviations at a step size of 1
 
 
 @pytree
@@ -81,6 +83,7 @@ class LMMAES(Gaussian):
             vectors=jnp.zeros((m, self.space.dimension), dtype),
             transform=eye,
             inverse=eye,
+            lengths=jnp.ones_like(state.mean),
         )
 
     def _points(self, state, z):
@@ -104,14 +107,16 @@ class LMMAES(Gaussian):
         sigma = state.sigma * jnp.exp(jnp.minimum(c_sigma / 2 * (jnp.sum(path * path) / d - 1), 1))
 
         transform, inverse = self._multiplied(vectors, state.generation + 1)
+        lengths = _lengths(transform, vectors)
         return dataclasses.replace(
             state,
             mean=mean,
-            sigma=floor(sigma, mean, _lengths(transform, vectors)),
+            sigma=floor(sigma, mean, lengths),
             path=path,
             vectors=vectors,
             transform=transform,
             inverse=inverse,
+            lengths=lengths,
         )
 
     def _rates(self) -> tuple[float, np.ndarray, np.ndarray]:
@@ -122,28 +127,22 @@ class LMMAES(Gaussian):
     def _multiplied(self, vectors: jax.Array, generation: jax.Array) -> tuple[LowRank, LowRank]:
         """The product of the factors (1 - c_d) I + c_d m_j m_j^T, the first one applied first, and its inverse."""
         m, dtype = vectors.shape[0], vectors.dtype
-        gram = _mul(vectors, vectors.T)
         # Line 8: a path with a long memory is not used before it has seen something.
         rates = jnp.where(jnp.arange(m, dtype=jnp.int32) < generation, jnp.asarray(self._rates()[2], dtype), 0)
+        scale, gram = jnp.prod(1 - rates), _mul(vectors, vectors.T)
+        # The inverse of I + t m_j m_j^T is I - s m_j m_j^T, by Sherman & Morrison.
+        t, s = rates / (1 - rates), rates / (1 - rates + rates * jnp.diagonal(gram))
 
-        def factor(carry: tuple[LowRank, LowRank], inputs: Any) -> tuple[tuple[LowRank, LowRank], None]:
-            forth, back = carry
-            j, rate, products = inputs
-            at = (jnp.arange(m, dtype=jnp.int32) == j).astype(dtype)
-            # m_j^T T = (a e_j + products B) V, so that the product's new row is known before V is.
-            row = forth.scale * at + _mul(products, forth.mix)
-            forth = LowRank((1 - rate) * forth.scale, (1 - rate) * forth.mix + rate * at[:, None] * row[None, :])
-            # The inverse factor is (I - part m_j m_j^T) / (1 - rate), by Sherman & Morrison.
-            part = rate / (1 - rate + rate * products[j])
-            column = back.scale * at + _mul(back.mix, products)
-            back = LowRank(back.scale / (1 - rate), (back.mix - part * column[:, None] * at[None, :]) / (1 - rate))
-            return (forth, back), None
+        # A factor more on the left of I + V^T B V gives B the row t (e_j + m_j^T V^T B): B = T + T L B, with L the products of
+        # paths with earlier ones. A factor more on the right gives the inverse's B such a column.
+        def mixed(t):
+            return solve_triangular(jnp.eye(m, dtype=dtype) - t[:, None] * jnp.tril(gram, -1), jnp.diag(t), lower=True)
 
-        eye = LowRank(jnp.ones((), dtype), jnp.zeros((m, m), dtype))
-        return lax.scan(factor, (eye, eye), (jnp.arange(m, dtype=jnp.int32), rates, gram))[0]
+        forth, back = jax.vmap(mixed)(jnp.stack([t, -s]))
+        return LowRank(scale, scale * forth), LowRank(1 / scale, back.T / scale)
 
     def _deviations(self, state):
-        return state.sigma * _lengths(state.transform, state.vectors)
+        return state.sigma * state.lengths
 
 
 def _times(matrix: LowRank, vectors: jax.Array, rows: jax.Array) -> jax.Array:

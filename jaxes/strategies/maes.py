@@ -33,8 +33,6 @@ class MAESState(GaussianState):
     sigma: jax.Array  # () step size
     matrix: jax.Array  # (d, d) M
     path: jax.Array  # (d,) s
-    normals: jax.Array | None  # (lam, d) between ask and tell: z of the samples
-    steps: jax.Array | None  # (lam, d) between ask and tell: M z of the samples
 
 
 @pytree
@@ -42,8 +40,8 @@ class MAES(Gaussian):
     """MA-ES (Beyer & Sendhoff 2017): CMA-ES without factoring a matrix.
 
     Args:
-        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Generations in which bounds move a
-            candidate or the mean cost O(d**3).
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Generations in which bounds move the
+            mean, or `Reflect` or `Wrap` a candidate, cost O(d**3).
         active: negative weights for the worse half; False for the paper's weights.
     """
 
@@ -59,13 +57,13 @@ class MAES(Gaussian):
     def _begin(self, state):
         eye, zero = jnp.eye(self.space.dimension, dtype=state.mean.dtype), jnp.zeros_like(state.mean)
         one = jnp.ones((), state.mean.dtype)
-        return MAESState(**vars(state), sigma=one, matrix=eye, path=zero, normals=None, steps=None)
+        return MAESState(**vars(state), sigma=one, matrix=eye, path=zero)
 
     def _points(self, state, z):
         return state.mean[None, :] + state.sigma * _mul(z, state.matrix.T)
 
-    def _sampled(self, state, z):
-        return dataclasses.replace(state, normals=z, steps=_mul(z, state.matrix.T))
+    def _known(self, state, z):
+        return _mul(z, state.matrix.T), z
 
     def _learn(self, state, u, fitness):
         p = self._parameters(u.dtype)
@@ -101,8 +99,6 @@ class MAES(Gaussian):
             sigma=floor(sigma * scale, mean, deviations / scale),
             matrix=matrix / scale,
             path=path,
-            normals=None,
-            steps=None,
         )
 
     def _deviations(self, state):
@@ -121,22 +117,25 @@ def _steps_and_normals(state: MAESState, u: jax.Array) -> tuple[jax.Array, jax.A
     """
     y = (u - state.mean[None, :]) / state.sigma
 
-    def solved():
-        z = jnp.linalg.solve(state.matrix, y.T).T
+    def solved(matrix):
+        z = jnp.linalg.solve(matrix, y.T).T
         factor = jnp.where(jnp.isfinite(z).all(axis=1, keepdims=True), reach(z), 0)
         return jnp.where(factor > 0, factor * y, 0), jnp.where(factor > 0, factor * z, 0)
 
-    if state.normals is None or state.steps is None:
-        return solved()
+    if state.known is None:
+        return solved(state.matrix)
+    steps, normals = state.known
     deviations = jnp.linalg.norm(state.matrix, axis=1)[None, :]
     places = jnp.abs(u) + jnp.abs(state.mean)[None, :] + state.sigma * deviations
-    moved = jnp.abs(y - state.steps) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
+    moved = jnp.abs(y - steps) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
     moved = jnp.any(moved, axis=1, keepdims=True)
 
     def solve(carry):
-        return jnp.zeros((), bool), *(jnp.where(moved, new, old) for new, old in zip(solved(), carry[1:], strict=True))
+        # Said in terms of what changes from round to round: XLA would solve in advance, for a loop that no lane enters too.
+        matrix = jnp.where(carry[0], state.matrix, jnp.eye(u.shape[1], dtype=u.dtype))
+        return jnp.zeros((), bool), *(jnp.where(moved, new, old) for new, old in zip(solved(matrix), carry[1:], strict=True))
 
-    return lax.while_loop(lambda carry: carry[0], solve, (moved.any(), state.steps, state.normals))[1:]
+    return lax.while_loop(lambda carry: carry[0], solve, (moved.any(), steps, normals))[1:]
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:

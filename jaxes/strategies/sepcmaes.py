@@ -15,6 +15,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxes.gaussian import Gaussian, GaussianState, floor, reach
 from jaxes.operators.cma import separable
@@ -49,11 +50,11 @@ class SepCMAES(Gaussian):
 
     def _learn(self, state, u, fitness):
         d, p = self.space.dimension, separable(self.space.dimension, self.population_size)
-        w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)][:, None]
+        w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
         deviations = jnp.sqrt(state.variances)[None, :]
         z = (u - state.mean[None, :]) / (state.sigma * deviations)
         y = deviations * reach(z) * z
-        step = jnp.sum(w * y, axis=0)
+        step = _mul(w, y)
 
         mean = state.mean + state.sigma * step
         path_sigma = (1 - p.c_sigma) * state.path_sigma
@@ -66,11 +67,7 @@ class SepCMAES(Gaussian):
         moved = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * step
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, moved, 0)
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
-        variances = (
-            (1 + lost - p.c_1 - p.c_mu) * state.variances
-            + p.c_1 * jnp.square(path_c)
-            + p.c_mu * jnp.sum(w * jnp.square(y), axis=0)
-        )
+        variances = (1 + lost - p.c_1 - p.c_mu) * state.variances + p.c_1 * jnp.square(path_c) + p.c_mu * _mul(w, jnp.square(y))
         return _scaled(
             dataclasses.replace(state, mean=mean, sigma=sigma, variances=variances, path_sigma=path_sigma, path_c=path_c)
         )
@@ -90,3 +87,7 @@ def _scaled(state: SepCMAESState) -> SepCMAESState:
     root = jnp.sqrt(scale)
     sigma = floor(state.sigma * root, state.mean, jnp.sqrt(variances))
     return dataclasses.replace(state, sigma=sigma, variances=variances, path_c=state.path_c / root)
+
+
+def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
