@@ -83,7 +83,7 @@ def minimize(
     strategy = _strategy(objective, space, strategy)
     stop = as_stop(stop)
     if generations is None and len(strategy.stages) > 1:
-        budget = min(BUDGET * strategy.space.dimension, LIMIT) if stop.evaluations is None else int(stop.evaluations)
+        budget = min(BUDGET * strategy.space.dimension, LIMIT) if stop.evaluations is None else int(np.asarray(stop.evaluations))
         stop = dataclasses.replace(stop, evaluations=budget)
         generations = max(1, budget // min(stage.population_size for stage in strategy.stages))
     generations = check_generations("minimize", 1000 if generations is None else generations)

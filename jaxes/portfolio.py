@@ -9,7 +9,7 @@
    CMA-ES finishes with small steps.
 
 The next run is for the member that has spent less: weighed two to one, and four times as much for the one with the better
-solution, once both have spent 800 d evaluations.
+solution, once both have spent 400 d evaluations.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PRELUDE, GROWN, EVOLVED = range(3)
 """What a run is for."""
 
 SHARES = 1.75, 1.0
-LEAD, TRIED = 4.0, 800
+LEAD, TRIED = 4.0, 400
 """What the growing populations and differential evolution may spend; how much more it is for the better one, and how many
 evaluations per dimension both have spent before that counts. Chosen with the 24 BBOB functions in 5-D: what shares would have
 done was computed from the evaluations that each member alone took to each target."""
@@ -131,7 +131,7 @@ class Portfolio(Staged):
         found = old.found.at[old.purpose].min(last)
         tried = jnp.all(spent[1:] >= TRIED * self.space.dimension)
         shares = jnp.asarray(SHARES, start.dtype) * jnp.where(tried & (found[1:] == found[1:].min()), LEAD, 1)
-        due = 1 + jnp.argmin(spent[1:] / shares).astype(jnp.int32)
+        due = 1 + jnp.argmin(spent[1:].astype(start.dtype) / shares).astype(jnp.int32)
 
         axes, evolution = (state.members[self.kinds()[member]] for member in (AXES, EVOLUTION))
         paused = jnp.where(stage == EVOLUTION, state.over == StopReason.GENERATIONS, old.paused)
@@ -144,12 +144,13 @@ class Portfolio(Staged):
         plan = _either(stage == AXES, local, plan)
 
         purpose = jnp.where(stage == AXES, PRELUDE, jnp.where(contracted, EVOLVED, due)).astype(jnp.int32)
-        return plan, Shares(purpose, spent, found, old.growth + (plan.stage >= GROWING), paused)
+        growth = old.growth + (plan.stage >= GROWING).astype(jnp.int32)
+        return plan, Shares(purpose, spent, found, growth, paused)
 
     def _plan(self, stage, scale, start):
         d, sizes = self.space.dimension, jnp.asarray([member.population_size for member in self.members], jnp.int32)
         stage = jnp.asarray(stage, jnp.int32)
-        most = jnp.where(stage == EVOLUTION, SLICE * d // sizes[EVOLUTION], most_generations(d, sizes[LOCAL]))
+        most = jnp.where(stage == EVOLUTION, max(1, SLICE * d // 20), most_generations(d, sizes[LOCAL]))
         return Plan(stage, sizes[stage], jnp.asarray(scale, start.dtype), start, most, jnp.zeros((), bool))
 
 
