@@ -20,20 +20,23 @@ from jaxes import __version__, problems
 from jaxes.analysis import Runtimes, compare, ert_table, group_table, plot_ecdf
 from jaxes.analysis.table import Table, plain
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
-from jaxes.minimize import minimize
+from jaxes.minimize import budgeted, minimize
 from jaxes.operators.step_size import OneFifth, SelfAdaptation
+from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
+from jaxes.restart import POLICIES, Restart
 from jaxes.result import Result
 from jaxes.score import score
 from jaxes.space import Box
 from jaxes.stop import Stop, StopReason
 from jaxes.strategies import ALL
 from jaxes.strategies.es import RECOMBINATIONS
+from jaxes.strategy import Strategy
 from jaxes.sweep import sweep
 
 BOUNDS = {"smooth": Smooth(), "resample": Resample(), "clip": Clip(), "reflect": Reflect(), "wrap": Wrap()}
 RULES = {"one-fifth": OneFifth, "self-adaptation": SelfAdaptation}
-STRATEGIES = {strategy.__name__.lower(): strategy for strategy in ALL}
+STRATEGIES = {strategy.__name__.lower(): strategy for strategy in (*ALL, Portfolio)}
 
 EPILOG = """\
 examples:
@@ -47,6 +50,8 @@ examples:
       A grid of hyperparameters, a row per combination.
   jaxes score es es:mu=5,lam=35,sigma=one-fifth -d 5 --plot ecdf.png --json scores.json
       Two strategies on the 24 functions of the BBOB suite: targets reached, expected runtimes, who is faster.
+  jaxes score portfolio cmaes:restart=bipop -d 5
+      The portfolio that minimize() uses, and CMA-ES with restarts.
   jaxes score mymodule:make scores.json -d 5
       Your own strategy, a function of a space, beside those scored earlier.
 
@@ -143,10 +148,12 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     add("--rho", type=int, help="parents recombined per child (default: mu)")
     add("--mutation-rate", type=float, help="probability that a coordinate is mutated (default: 1)")
     add("--bounds", choices=BOUNDS, help="what happens outside the box (default: the strategy's)")
+    add("--restart", choices=POLICIES, help="begin anew when the strategy has converged, until --evaluations are spent")
 
     group = parser.add_argument_group("running")
     add = group.add_argument
-    add("-g", "--generations", type=int, default=1000, help="at most (default: %(default)s)")
+    default = "(default: 1000; for the portfolio and with --restart, what --evaluations pays for, or 5000 per dimension)"
+    add("-g", "--generations", type=int, help=f"at most {default}")
     add("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
     add("--maximise", action="store_true", help="larger is better")
     add("--target", type=float, help="stop a run that reaches this fitness, and report how many did")
@@ -172,8 +179,8 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         "strategies",
         nargs="+",
         metavar="STRATEGY",
-        help=f"{' or '.join(STRATEGIES)}, with settings as in es:mu=5,lam=35; module:function or file.py:function, a function "
-        "of a space that returns a strategy; or a FILE.json that --json wrote",
+        help=f"{' or '.join(STRATEGIES)}, with settings as in es:mu=5,lam=35 or cmaes:restart=bipop; module:function or "
+        "file.py:function, a function of a space that returns a strategy; or a FILE.json that --json wrote",
     )
     add("-d", "--dimension", type=int, default=5, help="of the functions (default: %(default)s)")
     add("--functions", default="1-24", metavar="LIST", help="as in 1,3,8-12 (default: %(default)s)")
@@ -227,8 +234,12 @@ def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
     if unknown:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
         raise ValueError(f"{names} is no setting of {kind.__name__}.")
-    strategy = kind(space, **given)
-    return objective, strategy, Stop(options.target, options.stagnation, evaluations=options.evaluations)
+    strategy: Strategy = kind(space, **given)
+    if options.restart is not None:
+        strategy = Restart(strategy, policy=options.restart)
+    stop = Stop(options.target, options.stagnation, evaluations=options.evaluations)
+    options.generations, stop = budgeted(strategy, stop, options.generations)
+    return objective, strategy, stop
 
 
 def _objective(options: argparse.Namespace) -> tuple[Any, Any]:
@@ -440,7 +451,10 @@ def _maker(text: str) -> Any:
         if not equals or key in given:
             raise ValueError(f"settings must be {name}:NAME=VALUE,NAME=VALUE, each once, got {text!r}.")
         given[key] = RULES[value]() if value in RULES else _value(value)
-    return functools.partial(STRATEGIES[name], **given)
+    policy = given.pop("restart", None)
+    if policy is None:
+        return functools.partial(STRATEGIES[name], **given)
+    return lambda space: Restart(STRATEGIES[name](space, **given), policy=policy)
 
 
 def _read_runtimes(path: str) -> list[Runtimes]:

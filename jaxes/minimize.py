@@ -81,12 +81,8 @@ def minimize(
         ValueError, TypeError: before anything runs, naming the argument.
     """
     strategy = _strategy(objective, space, strategy)
-    stop = as_stop(stop)
-    if generations is None and len(strategy.stages) > 1:
-        budget = min(BUDGET * strategy.space.dimension, LIMIT) if stop.evaluations is None else int(np.asarray(stop.evaluations))
-        stop = dataclasses.replace(stop, evaluations=budget)
-        generations = max(1, budget // min(stage.population_size for stage in strategy.stages))
-    generations = check_generations("minimize", 1000 if generations is None else generations)
+    generations, stop = budgeted(strategy, as_stop(stop), generations)
+    generations = check_generations("minimize", generations)
     if runs is not None:
         runs = check_integer("minimize", "runs", runs, at_least=1)
     if history is True:
@@ -137,6 +133,15 @@ def minimize(
         if bar is not None:
             bar.close()
     return result[0] if runs is None else result
+
+
+def budgeted(strategy: Strategy, stop: Stop, generations: Any) -> tuple[Any, Stop]:
+    """How many generations there are at most, by default too, and a `Stop` with the budget that they follow from."""
+    if generations is not None or len(strategy.stages) == 1:
+        return 1000 if generations is None else generations, stop
+    budget: Any = min(BUDGET * strategy.space.dimension, LIMIT) if stop.evaluations is None else stop.evaluations
+    smallest = min(stage.population_size for stage in strategy.stages)
+    return max(1, int(budget) // smallest), dataclasses.replace(stop, evaluations=budget)
 
 
 def _strategy(objective: Any, space: Any, strategy: Strategy | None) -> Strategy:

@@ -24,6 +24,8 @@ from jaxes.stages import Plan, Staged, most_generations
 from jaxes.stop import as_stop
 from jaxes.strategy import LIMIT, Purpose, Strategy
 
+POLICIES = "plain", "ipop", "bipop"
+
 
 @pytree
 class Regimes:
@@ -72,7 +74,7 @@ class Restart(Staged):
             raise ValueError(f"Restart(strategy=...) must be a strategy of one stage, got {type(self.strategy).__name__}.")
         if getattr(self.strategy, "lam_max", None) is not None:
             raise ValueError("Restart(strategy=...) must have no lam_max: Restart itself chooses population sizes.")
-        check_choice("Restart", "policy", self.policy, ("plain", "ipop", "bipop"))
+        check_choice("Restart", "policy", self.policy, POLICIES)
         assign(self, doublings=check_integer("Restart", "doublings", self.doublings, at_least=0))
         for name, least in (("restarts", 0), ("most", 1)):
             value = getattr(self, name)

@@ -43,6 +43,14 @@ def test_a_run_is_minimize(capsys, tmp_path):
     assert "written: " in out
 
 
+def test_restarts_take_the_budget(capsys):
+    options = ["--runs", "2", "--json", "-", "--no-progress"]
+    _, out, _ = call(capsys, "run", "sphere", "--strategy", "cmaes", "--restart", "plain", "--evaluations", "1000", *options)
+    report = json.loads(out)
+    assert all(990 <= run["evaluations"] <= 1000 for run in report["runs"])
+    assert report["settings"]["restart"] == "plain"
+
+
 def test_json_and_csv_on_standard_output_are_nothing_else(capsys):
     code, out, _ = call(capsys, "run", "sphere", "-g", "20", "--runs", "2", "--json", "-", "--no-progress")
     assert code == 0

@@ -180,7 +180,10 @@ def test_it_is_what_minimize_does_by_default():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Portfolio(Box(-np.inf, 1.0, shape=2)), r"Portfolio\(start=...\) must be given for a space with an infinite side"),
+        (
+            lambda: Portfolio(Box(-np.inf, 1.0, shape=2)),
+            r"Portfolio\(start=...\) must be given for a space with an infinite side",
+        ),
         (lambda: Portfolio(Box(-1.0, 1.0), sigma=-1.0), r"Portfolio\(sigma=...\) must be positive and finite"),
         (lambda: Portfolio(Box(-1.0, 1.0), doublings=-1), r"Portfolio\(doublings=...\) must be at least 0, got -1"),
         (lambda: Portfolio(Box(-1.0, 1.0), start=3.0), r"Portfolio\(start=...\) must be finite and lie inside the box"),
