@@ -1,6 +1,6 @@
 """A strategy on the real COCO suite, through its observer, beside the same strategy on jaxes' own BBOB functions.
 
-    python examples/coco.py [--quick] [--folder .] [--dimension 5] [--budget 1000]
+    python examples/coco.py [--strategy portfolio] [--quick] [--folder .] [--dimension 5] [--budget 1000] [--functions 1 8 21]
 
 Any strategy drives any problem that is not JAX by ask and tell. Here it is COCO's C code, whose observer writes the data
 that COCO's post-processing reads: `python -m cocopp FOLDER` turns them into the tables and figures of the COCO papers. The
@@ -28,16 +28,28 @@ def optimise(problem, strategy, key, budget):
     optimum = jaxes.problems.bbob(problem.id_function, problem.dimension, problem.id_instance).optimal_value
     hits, best = np.full(len(TARGETS), np.nan), np.inf
     state = strategy.init(key)
-    while problem.evaluations + strategy.population_size <= budget and not problem.final_target_hit:
-        population, state = strategy.ask(state)
-        fitness = np.empty(strategy.population_size)
-        for i, x in enumerate(np.asarray(population)):
+    while not problem.final_target_hit:
+        stage = strategy.current(state)  # of a strategy with restarts, the one whose turn it is; else the strategy itself
+        due = int(stage.due(state))
+        if problem.evaluations + due > budget:
+            break
+        population, state = stage.ask(state)
+        fitness = np.full(stage.population_size, np.inf)
+        for i, x in enumerate(np.asarray(population)[:due]):
             fitness[i] = problem(x)
             if fitness[i] < best:
                 best = fitness[i]
                 hits[np.isnan(hits) & (best - optimum <= TARGETS)] = problem.evaluations
-        state = strategy.tell(state, population, fitness)
+        state = stage.tell(state, population, fitness)
     return hits
+
+
+MAKERS = {
+    "es": lambda space: jaxes.ES(space, mu=5, lam=35, recombination="intermediate", sigma=jaxes.SelfAdaptation()),
+    "cmaes": jaxes.CMAES,
+    "bipop": lambda space: jaxes.Restart(jaxes.CMAES(space)),
+    "portfolio": jaxes.Portfolio,
+}
 
 
 def main():
@@ -46,19 +58,19 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("."), help="where the observer writes")
     parser.add_argument("--dimension", type=int, default=5)
     parser.add_argument("--budget", type=int, default=1000, help="evaluations of a run, times the dimension")
+    parser.add_argument("--strategy", choices=MAKERS, default="es")
+    parser.add_argument("--functions", type=int, nargs="+", default=range(1, 25))
     options = parser.parse_args()
-    functions, instances, budget = range(1, 25), range(1, 16), options.budget
+    functions, instances, budget = options.functions, range(1, 16), options.budget
     if options.quick:
         functions, instances, budget = [1, 8, 21], [1, 2], 100
 
-    def make(space):
-        return jaxes.ES(space, mu=5, lam=35, recombination="intermediate", sigma=jaxes.SelfAdaptation())
-
+    make = MAKERS[options.strategy]
     strategy = make(jaxes.Box(-5.0, 5.0, shape=(options.dimension,)))
     choice = f"dimensions:{options.dimension} function_indices:{','.join(map(str, functions))}"
     suite = cocoex.Suite("bbob", f"instances:{','.join(map(str, instances))}", choice)
     observer = cocoex.Observer(
-        "bbob", f"outer_folder: {options.folder / 'exdata'} result_folder: jaxes algorithm_name: jaxes-ES"
+        "bbob", f"outer_folder: {options.folder / 'exdata'} result_folder: jaxes algorithm_name: jaxes-{options.strategy}"
     )
     hits = {}
     for problem in suite:
