@@ -18,9 +18,13 @@ from jaxes.loop import Progress, check_generations, make_task
 from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
 from jaxes.result import Result
+from jaxes.space import as_space
 from jaxes.stop import Stop, as_stop
+from jaxes.strategies.lmmaes import LMMAES
 from jaxes.strategy import LIMIT, Strategy
 
+MATRICES = 256
+"""Up to how many coordinates the default strategy is one with matrices."""
 BUDGET = 5000
 """Evaluations per dimension of a strategy of several stages, where nothing else ends it."""
 
@@ -62,7 +66,8 @@ def minimize(
     Args:
         objective: a function of one solution that returns one floating number, in jax.numpy; or a `Problem`.
         space: a `Box` or a pytree of them. Not needed with a `Problem` or a strategy.
-        strategy: default `jaxes.Portfolio(space)`, which needs no settings.
+        strategy: default `jaxes.Portfolio(space)`, which needs no settings; with more than 256 coordinates
+            `jaxes.LMMAES(space)`, whose time and memory do not grow with their square.
         key: of `jax.random.key`, or an integer seed.
         generations: how many, at most. Default 1,000; for a strategy of several stages, such as the default one, as many as
             5,000 d evaluations are, unless `stop` has another budget of them.
@@ -155,4 +160,4 @@ def _strategy(objective: Any, space: Any, strategy: Strategy | None) -> Strategy
         if not isinstance(objective, Problem):
             raise ValueError("minimize(space=...) is needed for an objective that is not a Problem, e.g. jaxes.Box(-5, 5).")
         space = objective.space
-    return Portfolio(space)
+    return Portfolio(space) if as_space(space).dimension <= MATRICES else LMMAES(space)

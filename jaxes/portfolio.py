@@ -8,8 +8,9 @@
    population, jDE (Brest et al. 2006), keeps several regions in play where there is no such trend; where it has contracted,
    CMA-ES finishes with small steps.
 
-The next run is for the member that has spent less: weighed two to one, and four times as much for the one with the better
-solution, once both have spent 400 d evaluations.
+The next run is for the member that has spent less: the first may spend 1.75 times as much as the second, and the one with the
+better solution four times as much as that, once both have spent 400 d evaluations. A run that converges to something worse than
+what is known is given up.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ PRELUDE, GROWN, EVOLVED = range(3)
 SHARES = 1.75, 1.0
 LEAD, TRIED = 4.0, 400
 """What the growing populations and differential evolution may spend; how much more it is for the better one, and how many
-evaluations per dimension both have spent before that counts. Chosen with the 24 BBOB functions in 5-D: what shares would have
-done was computed from the evaluations that each member alone took to each target."""
+evaluations per dimension both have spent before that counts. Chosen with the BBOB functions in 5-D and 10-D: what shares would
+have done was computed from the evaluations that each member alone took to each target, and then tried."""
 
 FIRST_FACTOR = 4
 """The growing populations' first, over CMA-ES' default."""

@@ -175,6 +175,8 @@ def test_it_is_what_minimize_does_by_default():
     assert len(short.history.generation) <= 1000
     again = jaxes.minimize(shifted_sphere, box(), generations=9)
     assert again.generations == 9
+    many = jaxes.minimize(lambda x: jnp.sum(x * x), Box(-1.0, 1.0, shape=20_000), generations=2)
+    assert many.solution.shape == (20_000,)
 
 
 @pytest.mark.parametrize(
