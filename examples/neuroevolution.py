@@ -145,14 +145,14 @@ def plot(path, task, evaluations, curves):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--task", choices=TASKS, default=TASKS[0])
-    parser.add_argument("--seeds", type=int, default=16, help="independent searches of each strategy")
-    parser.add_argument("--generations", type=int, default=60)
+    parser.add_argument("--seeds", type=int, help="independent searches of each strategy, default 16")
+    parser.add_argument("--generations", type=int, help="default 40")
     parser.add_argument("--evosax", action="store_true", help="the same strategies of evosax, with its defaults, as well")
     parser.add_argument("--quick", action="store_true", help="tiny settings, which learn nothing")
     parser.add_argument("--folder", type=Path, default=Path("."), help="where to save the picture")
     options = parser.parse_args()
     lam, episodes, tests = (8, 1, 4) if options.quick else (64, 4, 64)
-    seeds, generations = (3, 3) if options.quick else (options.seeds, options.generations)
+    seeds, generations = options.seeds or (3 if options.quick else 16), options.generations or (3 if options.quick else 40)
 
     space = network(options.task)
     objective = functools.partial(average_return, task=options.task, episodes=episodes)
