@@ -17,9 +17,7 @@ evosax' MA_ES has no negative weights, pygmo's sade is the self-adaptation of jD
 import argparse
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from throughput import in_a_new_process, machine
 
 import jaxes
 from jaxes.operators.expm import phi
@@ -283,8 +282,7 @@ print(time.perf_counter() - begin)
 
 def first_call(kind: str) -> float:
     """Seconds until the first run's answer, in a new process that has imported all."""
-    command = [sys.executable, "-c", FIRST_CALL, kind]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return in_a_new_process(FIRST_CALL, kind)
 
 
 def installed(package: str) -> str:
@@ -309,12 +307,7 @@ def main() -> None:
     repeats = 1 if options.quick else options.repeats
 
     report: dict = {
-        "machine": {
-            "platform": platform.platform(),
-            "devices": [str(device) for device in jax.devices()],
-            "jax": jax.__version__,
-            "python": platform.python_version(),
-        },
+        "machine": machine(),
         "peers": {name: installed(package) for name, package in PACKAGES.items()},
         "rows": [],
     }

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -186,8 +187,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
-def in_a_new_process(code: str) -> float:
-    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+def in_a_new_process(code: str, *arguments: str) -> float:
+    """The number that a program prints."""
+    command = [sys.executable, "-c", code, *arguments]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures of a report were measured on."""
+    return {
+        "platform": platform.platform(),
+        "devices": [str(device) for device in jax.devices()],
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def main() -> None:
@@ -198,12 +211,7 @@ def main() -> None:
     repeats = 1 if options.quick else 5
 
     report: dict = {
-        "machine": {
-            "platform": platform.platform(),
-            "devices": [str(device) for device in jax.devices()],
-            "jax": jax.__version__,
-            "python": platform.python_version(),
-        },
+        "machine": machine(),
         "rows": [],
     }
     print(f"(20, 100)-ES on Ackley, {report['machine']['devices']}, jax {jax.__version__}")

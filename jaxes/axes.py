@@ -75,14 +75,10 @@ class AxisSearch(Strategy):
         return self.space.between(lower[None, :], upper[None, :], rows).reshape(places.shape)
 
     def _init(self, state):
-        base, dtype = (
-            random.uniform(stream(state, Purpose.RECOMBINE), (self.space.dimension,), self.space.dtype),
-            self.space.dtype,
-        )
-        shape = self.space.dimension, self.points
+        dtype, shape = self.space.dtype, (self.space.dimension, self.points)
         return AxesState(
             **vars(state),
-            base=base,
+            base=random.uniform(stream(state, Purpose.RECOMBINE), shape[:1], dtype),
             base_fitness=jnp.full((), jnp.inf, dtype),
             places=jnp.full(shape, BEYOND, dtype),
             values=jnp.full(shape, jnp.inf, dtype),

@@ -48,6 +48,8 @@ FIRST_FACTOR = 4
 FUTILE = 0.1
 """A run is given up when its fitness lies within this part of its distance to the best that was found: without, half of a run's
 evaluations bring a local optimum to the last digit."""
+INDIVIDUALS = 20
+"""Of the differential evolution."""
 SLICE = 400
 """Evaluations per dimension after which differential evolution pauses: it may take long to contract."""
 CONTRACTED = 0.01
@@ -107,7 +109,8 @@ class Portfolio(Staged):
     def members(self):
         given = {"start": self.start, "sigma": self.sigma}
         cmaes = CMAES(self.space, **given)
-        evolution = Contracting(self.space, lam=20, start=self.start, spread=None if self.start is None else self.sigma)
+        spread = None if self.start is None else self.sigma
+        evolution = Contracting(self.space, lam=INDIVIDUALS, start=self.start, spread=spread)
         grown = (cmaes.enlarged(FIRST_FACTOR * 2**k) for k in range(self.doublings + 1))
         return (AxisSearch(self.space, **given), cmaes, evolution, *grown)
 
@@ -151,7 +154,7 @@ class Portfolio(Staged):
     def _plan(self, stage, scale, start):
         d, sizes = self.space.dimension, jnp.asarray([member.population_size for member in self.members], jnp.int32)
         stage = jnp.asarray(stage, jnp.int32)
-        most = jnp.where(stage == EVOLUTION, max(1, SLICE * d // 20), most_generations(d, sizes[LOCAL]))
+        most = jnp.where(stage == EVOLUTION, max(1, SLICE * d // INDIVIDUALS), most_generations(d, sizes[LOCAL]))
         return Plan(stage, sizes[stage], jnp.asarray(scale, start.dtype), start, most, jnp.zeros((), bool))
 
 

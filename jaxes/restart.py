@@ -98,7 +98,7 @@ class Restart(Staged):
             raise ValueError(f"Restart(policy={self.policy!r}) cannot change {type(self.strategy).__name__}: {error}") from None
 
     @property
-    def space(self) -> Space:  # type: ignore[override]
+    def space(self) -> Space:  # type: ignore[override] # a field elsewhere; here it follows from another
         return self.strategy.space
 
     @property

@@ -270,7 +270,7 @@ class Stage(Strategy):
     index: int = static()
 
     @property
-    def space(self) -> Space:  # type: ignore[override]
+    def space(self) -> Space:  # type: ignore[override] # a field elsewhere; here it follows from another
         return self.whole.space
 
     @property

@@ -224,9 +224,11 @@ def test_the_boundary_has_no_optima_of_its_own(kind, x64):
     def slope(x, centre):
         return jnp.sum(10 ** (jnp.arange(d) / (d - 1)) * (5 - x))
 
+    def both(x, args):
+        return jnp.where(args[1], bowl(x, args[0]), slope(x, args[0]))
+
     @jax.jit
     def best(centre, key, which):
-        both = lambda x, args: jnp.where(args[1], bowl(x, args[0]), slope(x, args[0]))  # noqa: E731
         return jaxes.run(kind(space), both, key, 1500, args=(centre, which), stop={"target": 1e-8}).fitness
 
     runs = jax.vmap(best, in_axes=(0, 0, None))

@@ -36,7 +36,7 @@ from jaxes.operators import cma
 from jaxes.operators.sampling import normal_vectors
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
-from jaxes.strategies.nes import LONGEST, _condition, _mul, _turned, _usable
+from jaxes.strategies.nes import LONGEST, Rooted, _mul, _turned, _usable
 from jaxes.strategy import Purpose, stream
 
 MOST = 0.9
@@ -57,8 +57,7 @@ class Situation(NamedTuple):
 def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
     """From the path (d,) so far, standard normal samples z (lam, d) and their fitness (lam,)."""
     lam, d = z.shape
-    raw = np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))
-    mu_eff = float(cma.effective(raw))
+    raw, mu_eff = _weights(lam)
     c_sigma = (mu_eff + 2) / (d + mu_eff + 5)
     lengths, feasible = jnp.linalg.norm(z, axis=1), fitness < jnp.inf
     order = jnp.where(feasible, ranks(fitness), ranks(jnp.where(feasible, -jnp.inf, lengths)))
@@ -85,6 +84,12 @@ def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
             2 * jnp.tanh((0.025 * count + 0.75 * d + 10) / (d + 4)),
         ),
     )
+
+
+def _weights(lam: int) -> tuple[np.ndarray, float]:
+    """(lam,) what ranks weigh before they are made to sum to one, and how many candidates that amounts to."""
+    raw = np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))
+    return raw, float(cma.effective(raw))
 
 
 def _choose(moves: jax.Array, stagnates: jax.Array, *values: ArrayLike) -> jax.Array:
@@ -114,7 +119,7 @@ class DXNESICState(GaussianState):
 
 
 @pytree
-class DXNESIC(Gaussian):
+class DXNESIC(Rooted):
     """Distance-weighted exponential natural evolution strategy for implicit constraints (Nomura et al. 2021).
 
     Constraints are implicit where it takes an evaluation to know whether a candidate is feasible: let the objective return
@@ -131,9 +136,6 @@ class DXNESIC(Gaussian):
     def _begin(self, state):
         eye, one = jnp.eye(self.space.dimension, dtype=state.mean.dtype), jnp.ones((), state.mean.dtype)
         return DXNESICState(**vars(state), sigma=one, root=eye, whiten=eye, path=jnp.zeros_like(state.mean), gamma=one)
-
-    def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
 
     def _learn(self, state, u, fitness):
         d, lam = self.space.dimension, self.population_size
@@ -163,15 +165,6 @@ class DXNESIC(Gaussian):
         sigma = floor(sigma * jnp.where(usable, total, 1), mean, jnp.linalg.norm(root, axis=1))
         gamma = jnp.where(usable, gamma, state.gamma)
         return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten, path=now.path, gamma=gamma)
-
-    def _deviations(self, state):
-        return state.sigma * jnp.linalg.norm(state.root, axis=1)
-
-    def _condition(self, state):
-        return _condition(state.root, state.whiten)
-
-    def _axis(self, state, index):
-        return state.sigma * state.root[:, index]
 
 
 @pytree
@@ -216,7 +209,7 @@ class CRFMNES(Gaussian):
         z = y + _along(y, state.vector, 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1)
         y, z = reach(z) * y, reach(z) * z
         now = situation(state.path_sigma, z, fitness)
-        mu_eff = float(cma.effective(np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))))
+        _, mu_eff = _weights(lam)
 
         step = state.scales * _mul(now.weights, y)
         mean = state.mean + state.sigma * step

@@ -48,8 +48,25 @@ class XNESState(GaussianState):
     whiten: jax.Array  # (d, d) the inverse of B
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rooted(Gaussian):
+    """What XNES and DX-NES-IC share, whose states hold a covariance matrix as sigma**2 B B^T and the inverse of B."""
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
+
+    def _deviations(self, state):
+        return state.sigma * jnp.linalg.norm(state.root, axis=1)
+
+    def _condition(self, state):
+        return _condition(state.root, state.whiten)
+
+    def _axis(self, state, index):
+        return state.sigma * state.root[:, index]
+
+
 @pytree
-class XNES(Gaussian):
+class XNES(Rooted):
     """Exponential natural evolution strategy, with full covariance matrix (Glasmachers et al. 2010).
 
     Args:
@@ -69,9 +86,6 @@ class XNES(Gaussian):
         eye = jnp.eye(self.space.dimension, dtype=state.mean.dtype)
         return XNESState(**vars(state), sigma=jnp.ones((), eye.dtype), root=eye, whiten=eye)
 
-    def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
-
     def _learn(self, state, u, fitness):
         d, lam = self.space.dimension, self.population_size
         eta = (9 + 3 * math.log(d)) / (5 * d * d**0.5) if self.learning_rate is None else self.learning_rate
@@ -83,15 +97,6 @@ class XNES(Gaussian):
         mean = state.mean + _mul(w, step)
         sigma = floor(state.sigma * jnp.exp(turned.growth), mean, jnp.linalg.norm(root, axis=1))
         return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten)
-
-    def _deviations(self, state):
-        return state.sigma * jnp.linalg.norm(state.root, axis=1)
-
-    def _condition(self, state):
-        return _condition(state.root, state.whiten)
-
-    def _axis(self, state, index):
-        return state.sigma * state.root[:, index]
 
 
 @pytree
