@@ -39,6 +39,14 @@ class Stagnation:
     stalled: jax.Array  # () bool, whether the last window brought nothing
 
 
+@pytree
+class Rest:
+    """Where the mean has stayed, and since when."""
+
+    place: jax.Array  # (d,) in units of the initial sigma
+    since: jax.Array  # () int32, the generation whose mean that was
+
+
 FARTHEST = 1e8
 """Standard deviations at which a sample, of a huge box that rounding made of it, still can be squared in single precision."""
 
@@ -51,6 +59,7 @@ class GaussianState(State):
     recent: jax.Array  # (10 + 30 d / lam,) at least: the best fitness of the last generations, in a ring; infinite before
     spread: jax.Array  # () largest less smallest fitness of the last generation
     progress: Stagnation
+    rest: Rest
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
     known: Any  # between ask and tell: what `_known` says of the samples; else None
 
@@ -59,6 +68,9 @@ RESAMPLE = Resample()
 
 PATIENCE = 500
 """Generations before a run may stagnate, as in pycma."""
+
+AT_REST = 1e-9
+"""Initial standard deviations that a mean may move and still be at rest, as in pycma."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -192,13 +204,15 @@ class Gaussian(Strategy):
         # One length for all populations from the default size on: they may follow each other in one state.
         least = min(default_lam(self.space.dimension), self.population_size)
         nothing = jnp.full(2, jnp.inf, mean.dtype)
+        mean = self.bounds.origin(mean, lower, upper) / self._unit()
         return self._begin(
             GaussianState(
                 **vars(state),
-                mean=self.bounds.origin(mean, lower, upper) / self._unit(),
+                mean=mean,
                 recent=jnp.full(self._remembered(least), jnp.inf, mean.dtype),
                 spread=nothing[0],
                 progress=Stagnation(self._window(state.generation), nothing, nothing, jnp.zeros((), bool)),
+                rest=Rest(mean, state.generation),
                 drawn=None,
                 known=None,
             )
@@ -235,6 +249,7 @@ class Gaussian(Strategy):
             recent=state.recent.at[at].set(best),
             spread=spread,
             progress=self._progressed(state, jnp.stack([best, median])),
+            rest=self._rested(state, told.mean),
             drawn=None,
             known=None,
         )
@@ -256,6 +271,26 @@ class Gaussian(Strategy):
             before=jnp.where(ends, now, old.before),
             stalled=jnp.where(ends, worse, old.stalled),
         )
+
+    def _rested(self, state: Any, mean: jax.Array) -> Rest:
+        """Where the mean stays after a generation that left it at (d,)."""
+        rest, now = state.rest, state.generation + 1
+        times = jnp.maximum((now - rest.since).astype(mean.dtype) / self._restful(now), 1)
+        moved = jnp.linalg.norm(mean - rest.place) > jnp.sqrt(times) * jnp.maximum(AT_REST, self._rounding(state))
+        return Rest(jnp.where(moved, mean, rest.place), jnp.where(moved, now, rest.since))
+
+    def _restful(self, generation: jax.Array) -> jax.Array:
+        """() the generations after which a mean that stays is at rest."""
+        return 20 + generation.astype(self.space.dtype) / 10
+
+    def _at_rest(self, state: Any) -> jax.Array:
+        """() bool"""
+        stayed = (state.generation - state.rest.since).astype(self.space.dtype)
+        return stayed > self._restful(state.generation)
+
+    def _rounding(self, state: Any) -> jax.Array:
+        """() what rounding leaves of a coordinate of the mean."""
+        return 4 * float(jnp.finfo(self.space.dtype).eps) * jnp.abs(state.mean).max()
 
     def mean(self, state: Any) -> Any:
         """The mean of what would be sampled next, as a solution: the answer where one evaluation says little."""
@@ -287,7 +322,8 @@ class Gaussian(Strategy):
             StopReason.EQUALFUNVALS: history == 0,
             StopReason.TOLFUN: jnp.maximum(history, state.spread) < negligible(1e-11, state.best_fitness),
             StopReason.TOLFUNHIST: history < negligible(1e-12, state.best_fitness),
-            StopReason.TOLX: deviations.max() < jnp.maximum(1e-11, 4 * eps * jnp.abs(state.mean).max()),
+            StopReason.TOLX: deviations.max() < jnp.maximum(1e-11, self._rounding(state)),
+            StopReason.TOLXSTAGNATION: self._at_rest(state),
             StopReason.TOLFACUPX: deviations.max() > 1e3,
             StopReason.CONDITIONCOV: self._condition(state) > min(1e14, 1 / eps),
             StopReason.NOEFFECTAXIS: jnp.all(state.mean + axis == state.mean),
@@ -322,3 +358,22 @@ def reach(z: jax.Array) -> jax.Array:
     length = jnp.linalg.norm(z, axis=1, keepdims=True)
     longest = z.shape[1] ** 0.5 + 6
     return jnp.where(jnp.isfinite(length), longest / jnp.maximum(length, longest), 0)
+
+
+def condition(root: jax.Array, whiten: jax.Array) -> jax.Array:
+    """() the condition number of a covariance matrix, or down to 1 / d**2 of it: by Frobenius norms instead of axes.
+
+    Of any root A of it, A A^T, and the inverse of A, each (d, d).
+    """
+    return jnp.sum(jnp.square(root)) * jnp.sum(jnp.square(whiten)) / root.shape[0] ** 2
+
+
+def shortest_axis(whiten: jax.Array) -> jax.Array:
+    """(d,) about a standard deviation along the shortest principal axis, from the inverse (d, d) of a root of the matrix.
+
+    Its rows w add up to the covariance matrix's inverse, a sum of w w^T, in which the longest of them dominates if an axis is
+    much shorter than all others.
+    """
+    squared = jnp.sum(jnp.square(whiten), axis=1)
+    longest = jnp.argmax(squared)
+    return whiten[longest] / squared[longest]

@@ -71,8 +71,9 @@ class StopReason(enum.IntEnum):
     NOEFFECTCOORD = 16
     STAGNANT = 17
     NONFINITE = 18
-    NOTSEPARABLE = 19
-    WORSE = 20
+    TOLXSTAGNATION = 19
+    NOTSEPARABLE = 20
+    WORSE = 21
 
     @property
     def message(self) -> str:
@@ -99,6 +100,7 @@ _MESSAGES = {
     StopReason.NOEFFECTCOORD: "a step in some coordinate no longer changes the mean",
     StopReason.STAGNANT: "neither the best nor the median of a generation got better over a long time",
     StopReason.NONFINITE: "no fitness of many generations was a finite number",
+    StopReason.TOLXSTAGNATION: "the mean stayed where it was over a tenth of the run",
     StopReason.NOTSEPARABLE: "the objective is not a sum of functions of one coordinate each",
     StopReason.WORSE: "it was converging to something worse than what was already found",
 }

@@ -14,6 +14,7 @@ from variants import assert_same, box, evaluations, runs_of, shifted_sphere
 
 import jaxes
 from jaxes import CMAES, MAES, Box, Resample, StopReason, run
+from jaxes.gaussian import condition, shortest_axis
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import COMPARED, ranks
 
@@ -24,8 +25,8 @@ def rotation(d, seed=1):
     return np.linalg.qr(np.random.RandomState(seed).randn(d, d))[0]
 
 
-def ellipsoid(d, condition=1e6, seed=1):
-    turn, axes = rotation(d, seed), np.logspace(0, np.log10(condition), d)
+def ellipsoid(d, worst=1e6, seed=1):
+    turn, axes = rotation(d, seed), np.logspace(0, np.log10(worst), d)
 
     def f(x):
         z = jnp.matmul(jnp.asarray(turn, x.dtype), x - 0.3, precision="highest")
@@ -188,6 +189,40 @@ def test_float32_stops_too():
     (near, far), _ = reasons([lambda x: jnp.sum((x - 1) ** 2), lambda x: 80 + jnp.sum((x - 1) ** 2)])
     assert near <= {StopReason.TOLFUN, StopReason.TOLX, StopReason.NOEFFECTCOORD}
     assert StopReason.GENERATIONS not in far
+
+
+def test_a_mean_that_stays_ends_a_run(x64):
+    """Told its own mean, a run stays where it is; it is at rest after the 22 generations of which 20 and a tenth are fewer."""
+    strategy = CMAES(Box(-5.0, 5.0, shape=4), start=np.ones(4))
+
+    def generation(state, _):
+        population, state = strategy.ask(state)
+        population = jnp.broadcast_to(strategy.mean(state)[None, :], population.shape)
+        state = strategy.tell(state, population, jnp.arange(8.0))
+        return state, (strategy._at_rest(state), state.rest.since)
+
+    rested, since = jax.lax.scan(generation, strategy.init(0), None, length=30)[1]
+    assert list(rested) == [False] * 22 + [True] * 8
+    assert not since.any()
+
+
+def test_needles_end_runs_that_would_creep(x64):
+    """On the conditioned Schaffer function a third of the runs would creep for thousands of generations along a needle."""
+    problem = jaxes.problems.bbob(18, 10, 14)
+    result = runs_of(CMAES(problem.space), [problem], 24, 3000)
+    reasons = np.asarray(result.stop_reason)
+    assert {StopReason.NOEFFECTAXIS, StopReason.TOLXSTAGNATION} <= set(map(StopReason, reasons[0]))
+    assert np.median(result.generations) < 700
+    assert (np.asarray(result.generations) < 1000).mean() > 0.7
+
+
+def test_the_shortest_axis_is_found(x64):
+    turn, axes = rotation(10), np.ones(10)
+    axes[3] = 1e-3
+    root = np.linalg.cholesky((turn * axes**2) @ turn.T)
+    step = shortest_axis(jnp.asarray(np.linalg.inv(root)))
+    np.testing.assert_allclose(np.abs(step), 1e-3 * np.abs(turn[:, 3]), rtol=1e-2, atol=1e-6)
+    assert 1e6 / 100 <= condition(jnp.asarray(root), jnp.asarray(np.linalg.inv(root))) <= 1e6
 
 
 def test_a_degenerate_matrix_keeps_the_old_root():

@@ -22,7 +22,7 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
-from jaxes.gaussian import Gaussian, GaussianState, floor
+from jaxes.gaussian import Gaussian, GaussianState, condition, floor, shortest_axis
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -129,11 +129,10 @@ class Factored(Gaussian):
         return state.sigma * jnp.sqrt(jnp.diagonal(state.covariance))
 
     def _condition(self, state):
-        # Between the condition number and d**2 times it: the Frobenius norm instead of the largest axis.
-        return jnp.sum(jnp.square(state.root)) * jnp.sum(jnp.square(state.whiten)) / state.mean.shape[0] ** 2
+        return condition(state.root, state.whiten)
 
     def _axis(self, state, index):
-        return state.sigma * state.root[:, index]
+        return state.sigma * shortest_axis(state.whiten)
 
 
 @pytree

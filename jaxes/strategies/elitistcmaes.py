@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.gaussian import Gaussian, GaussianState, condition, floor, reach, shortest_axis
 from jaxes.pytree import pytree, static
+from jaxes.strategy import StopReason
 
 ANCESTORS = 5
 """A child that is worse than this many ancestors, its parent being the first, is much worse."""
@@ -53,6 +54,7 @@ class ElitistCMAES(Gaussian):
     """
 
     LEAST: ClassVar[int] = 1
+    IGNORED: ClassVar[tuple[StopReason, ...]] = (StopReason.TOLXSTAGNATION,)  # a parent stays until a child is as good
 
     _: KW_ONLY
     lam: int | None = static(default=1)
@@ -135,11 +137,10 @@ class ElitistCMAES(Gaussian):
         return state.sigma * jnp.linalg.norm(state.root, axis=1)
 
     def _condition(self, state):
-        # Between the condition number and d**2 times it: the Frobenius norm instead of the largest axis.
-        return jnp.sum(jnp.square(state.root)) * jnp.sum(jnp.square(state.whiten)) / state.mean.shape[0] ** 2
+        return condition(state.root, state.whiten)
 
     def _axis(self, state, index):
-        return state.sigma * state.root[:, index]
+        return state.sigma * shortest_axis(state.whiten)
 
 
 def _own(state: ElitistCMAESState) -> dict[str, jax.Array]:

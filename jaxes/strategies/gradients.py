@@ -76,8 +76,14 @@ class Gradient(Gaussian):
     rates) are leaves: they can be swept, batched and changed without a new program.
     """
 
-    # The best of a generation alone says little of the gradient, and there is no matrix to be ill-conditioned.
-    IGNORED: ClassVar[tuple[StopReason, ...]] = (StopReason.EQUALFUNVALS, StopReason.TOLFUNHIST, StopReason.CONDITIONCOV)
+    # The best of a generation alone says little of the gradient, there is no matrix to be ill-conditioned, and a learning rate
+    # may well be 0 for a while.
+    IGNORED: ClassVar[tuple[StopReason, ...]] = (
+        StopReason.EQUALFUNVALS,
+        StopReason.TOLFUNHIST,
+        StopReason.CONDITIONCOV,
+        StopReason.TOLXSTAGNATION,
+    )
 
     DEFAULT: ClassVar[Callable[..., optax.GradientTransformation]] = staticmethod(optax.adam)
     """The optimizer where none is given."""

@@ -26,7 +26,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, floor
+from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, condition, floor, shortest_axis
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import utilities
@@ -59,10 +59,10 @@ class Rooted(Gaussian):
         return state.sigma * jnp.linalg.norm(state.root, axis=1)
 
     def _condition(self, state):
-        return _condition(state.root, state.whiten)
+        return condition(state.root, state.whiten)
 
     def _axis(self, state, index):
-        return state.sigma * state.root[:, index]
+        return state.sigma * shortest_axis(state.whiten)
 
 
 @pytree
@@ -188,15 +188,10 @@ def _turned(root: jax.Array, whiten: jax.Array, y: jax.Array, z: jax.Array, w: j
 
 def _usable(turned: Turned, root: jax.Array, whiten: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """B and its inverse after a step, or as they were before it if it made them useless, and () whether it did not."""
-    usable = _condition(turned.root, turned.whiten) < 1 / jnp.finfo(root.dtype).eps  # and not NaN
+    usable = condition(turned.root, turned.whiten) < 1 / jnp.finfo(root.dtype).eps  # and not NaN
     root, whiten = jnp.where(usable, turned.root, root), jnp.where(usable, turned.whiten, whiten)
     eye = jnp.eye(root.shape[0], dtype=root.dtype)  # where nothing but rounding was left, the matrix is learnt anew
     return jnp.where(turned.wrong < 1, root, eye), jnp.where(turned.wrong < 1, whiten, eye), usable
-
-
-def _condition(root: jax.Array, whiten: jax.Array) -> jax.Array:
-    """() the condition number of the covariance matrix, or down to 1 / d**2 of it: by Frobenius norms instead of axes."""
-    return jnp.sum(jnp.square(root)) * jnp.sum(jnp.square(whiten)) / root.shape[0] ** 2
 
 
 def _check_rate(owner: str, strategy: XNES | SNES) -> None:
