@@ -60,6 +60,7 @@ class GaussianState(State):
     spread: jax.Array  # () largest less smallest fitness of the last generation
     progress: Stagnation
     rest: Rest
+    control: Any  # what the control of the step size remembers; None if nothing
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
     known: Any  # between ask and tell: what `_known` says of the samples; else None
 
@@ -156,6 +157,14 @@ class Gaussian(Strategy):
         been moved since."""
         return None
 
+    def _uncontrolled(self, mean: jax.Array) -> Any:
+        """What the control of the step size remembers at first, of a mean (d,)."""
+        return None
+
+    def _aimed(self, state: Any, z: jax.Array) -> jax.Array:
+        """The standard normal z (lam, d), some of them turned to where they tell more."""
+        return z
+
     def _condition(self, state: Any) -> jax.Array:
         """() the condition number of the covariance matrix."""
         deviations = self._deviations(state)
@@ -213,6 +222,7 @@ class Gaussian(Strategy):
                 spread=nothing[0],
                 progress=Stagnation(self._window(state.generation), nothing, nothing, jnp.zeros((), bool)),
                 rest=Rest(mean, state.generation),
+                control=self._uncontrolled(mean),
                 drawn=None,
                 known=None,
             )
@@ -224,7 +234,7 @@ class Gaussian(Strategy):
 
         def draw(attempt):
             key_of = random.fold_in(key, attempt)
-            z = normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling)
+            z = self._aimed(state, normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling))
             return unit * self._points(state, z), self._known(state, z)
 
         x, drawn, known = self.bounds.population(draw, lower, upper)

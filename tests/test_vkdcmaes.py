@@ -31,7 +31,7 @@ def test_steps_are_those_of_pycmas_sampler(d, lam, k, x64):
         np.testing.assert_allclose(state.excess, after["S"], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(np.abs(state.vectors), after["V"], atol=1e-9)
         np.testing.assert_allclose(state.path_c, after["pc"], atol=1e-9)
-        np.testing.assert_allclose(state.success, after["ps"], atol=1e-9)
+        np.testing.assert_allclose(state.control.success, after["ps"], atol=1e-9)
     np.testing.assert_allclose(state.vectors @ state.vectors.T, np.eye(k), atol=1e-12)
 
 
@@ -80,7 +80,8 @@ def test_a_step_of_the_mean_is_tried_again_ahead_and_behind(x64):
     (ahead, behind, *_), _ = strategy.ask(state)
     np.testing.assert_allclose(ahead + behind, state.mean, atol=1e-12)  # twice the mean, in units of sigma = 1 / 2
     step = np.asarray(ahead - behind)
-    np.testing.assert_allclose(step / np.linalg.norm(step), state.direction / jnp.linalg.norm(state.direction), atol=1e-12)
+    before = state.control.before
+    np.testing.assert_allclose(step / np.linalg.norm(step), before / jnp.linalg.norm(before), atol=1e-12)
     d, v, s = (np.asarray(x) for x in (state.scales, state.vectors, state.excess))
     covariance = d[:, None] * (np.eye(6) + v.T @ np.diag(s) @ v) * d
     z = strategy._whitened(state, step[None] / state.sigma)

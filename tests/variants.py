@@ -74,10 +74,11 @@ VARIANTS = {
     "CMAES": {"kind": CMAES, "sigma": 0.3},
     "CMAES of a value": {"kind": CMAES, "lam": 9, "lam_max": 12, "sigma": 0.3},
     "CMAES symmetric": {"kind": CMAES, "lam": 9, "root": "symmetric", "bounds": Resample(), "sampling": "mirrored"},
+    "CMAES by two points": {"kind": CMAES, "lam": 9, "lam_max": 12, "control": "tpa"},
     "LRACMAES": {"kind": LRACMAES, "sigma": 0.3},
     "SepCMAES": {"kind": SepCMAES, "sigma": 0.3},
     "MAES": {"kind": MAES, "sigma": 0.3},
-    "MAES passive": {"kind": MAES, "active": False, "bounds": Clip()},
+    "MAES passive": {"kind": MAES, "active": False, "control": "msr", "bounds": Clip()},
     "ElitistCMAES": {"kind": ElitistCMAES},
     "LMMAES": {"kind": LMMAES, "sigma": 0.3},
     "VkDCMAES": {"kind": VkDCMAES, "sigma": 0.3},
@@ -110,7 +111,8 @@ def make(name, space, **changes):
 def learnt(state):
     """What a state knows beyond the shared fields, less fitness values: they depend on more than ranks, and may be infinite."""
     own = {f.name for f in dataclasses.fields(state)} - {f.name for f in dataclasses.fields(State)}
-    return {name: getattr(state, name) for name in sorted(own - {"parent_fitness", "recent", "spread", "progress"})}
+    known = {name: getattr(state, name) for name in sorted(own - {"parent_fitness", "recent", "spread", "progress"})}
+    return known | {"control": getattr(known.get("control"), "success", None)}
 
 
 def close(a, b, **tolerance):

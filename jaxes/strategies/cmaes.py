@@ -22,7 +22,8 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
-from jaxes.gaussian import Gaussian, GaussianState, condition, floor, shortest_axis
+from jaxes.control import Controlled
+from jaxes.gaussian import GaussianState, condition, floor, shortest_axis
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -51,7 +52,7 @@ class Proposal(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Factored(Gaussian):
+class Factored(Controlled):
     """A strategy whose state is or has a `CMAESState`: its covariance matrix is kept with a root and the root's inverse."""
 
     _: KW_ONLY
@@ -72,15 +73,18 @@ class Factored(Gaussian):
     def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
         """What CMA-ES learns from points (lam, d) and their fitness (lam,)."""
         d, p = self.space.dimension, self._parameters(u.dtype)
-        w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
+        order = ranks(fitness)
+        w = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(w, 0)
         y = (u - state.mean[None, :]) / state.sigma
         z = _mul(y, state.whiten.T)
 
         mean = state.mean + state.sigma * _mul(best, y)  # 42
-        path_sigma = (1 - p.c_sigma) * state.path_sigma + (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * _mul(best, z)  # 43
+        moved = _mul(best, z)
+        path_sigma = (1 - p.c_sigma) * state.path_sigma + (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * moved  # 43
         length = jnp.linalg.norm(path_sigma)
-        sigma = state.sigma * jnp.exp(jnp.minimum(p.c_sigma / p.d_sigma * (length / p.chi - 1), 1))  # 44
+        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length / p.chi - 1), order, fitness, moved)  # 44
+        sigma = state.sigma * jnp.exp(growth)
 
         age = 2 * (state.generation + 1).astype(u.dtype)
         unstalled = length < (1.4 + 2 / (d + 1)) * p.chi * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
@@ -90,7 +94,7 @@ class Factored(Gaussian):
         unit = jnp.where(w >= 0, 1, unit)[:, None]  # 46, here the vectors instead of their weights
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         return Proposal(
-            told=dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=path_sigma, path_c=path_c),
+            told=dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=path_sigma, path_c=path_c, control=control),
             kept=1 + lost - p.c_1 - p.c_mu * p.total,
             c_1=p.c_1,
             weights=p.c_mu * w,
@@ -143,6 +147,7 @@ class CMAES(Factored):
         space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         root: "cholesky", or "symmetric" for the paper's own root of the covariance matrix, by an eigendecomposition in every
             generation: several times slower, and no better in evaluations.
+        control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
 
     _: KW_ONLY

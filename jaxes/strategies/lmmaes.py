@@ -26,7 +26,8 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_integer
-from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.control import Controlled
+from jaxes.gaussian import GaussianState, floor, reach
 from jaxes.operators.cma import better_half, effective
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
@@ -54,12 +55,13 @@ class LMMAESState(GaussianState):
 
 
 @pytree
-class LMMAES(Gaussian):
+class LMMAES(Controlled):
     """LM-MA-ES (Loshchilov, Glasmachers & Beyer 2019): matrix adaptation in O(m d) memory.
 
     Args:
         space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         directions: m, how many paths; default 4 + floor(3 ln d).
+        control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
 
     # In a few dimensions, where a path is longer than the factors are made for, they stretch a thousandfold and come back.
@@ -94,7 +96,8 @@ class LMMAES(Gaussian):
         weights = better_half(lam, 0.5)
         mu_eff = float(effective(weights))
         c_sigma, c_c, _ = self._rates()
-        w = jnp.asarray(weights, u.dtype)[ranks(fitness)]
+        order = ranks(fitness)
+        w = jnp.asarray(weights, u.dtype)[order]
 
         step = _mul(w, (u - state.mean[None, :]) / state.sigma)
         z = _times(state.inverse, state.vectors, step[None, :])[0]
@@ -104,7 +107,8 @@ class LMMAES(Gaussian):
         path = (1 - c_sigma) * state.path + (mu_eff * c_sigma * (2 - c_sigma)) ** 0.5 * z
         rates = jnp.asarray(c_c, u.dtype)[:, None]
         vectors = (1 - rates) * state.vectors + jnp.sqrt(mu_eff * rates * (2 - rates)) * z[None, :]
-        sigma = state.sigma * jnp.exp(jnp.minimum(c_sigma / 2 * (jnp.sum(path * path) / d - 1), 1))
+        growth, control = self._growth(state, c_sigma / 2 * (jnp.sum(path * path) / d - 1), order, fitness, z)
+        sigma = state.sigma * jnp.exp(growth)
 
         transform, inverse = self._multiplied(vectors, state.generation + 1)
         lengths = _lengths(transform, vectors)
@@ -117,6 +121,7 @@ class LMMAES(Gaussian):
             transform=transform,
             inverse=inverse,
             lengths=lengths,
+            control=control,
         )
 
     def _rates(self) -> tuple[float, np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,8 @@ class LRACMAES(Factored):
     On a noisy objective, `strategy.mean(state)` is the answer: `best` was lucky. Reasons to stop, which look at fitness, may
     end a noisy run early: see `jaxes.Stop(converged=False)`.
     """
+
+    CONTROLS: ClassVar[tuple[str, ...]] = ("csa",)
 
     _: KW_ONLY
     alpha: ArrayLike = 1.4

@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.control import Controlled
+from jaxes.gaussian import GaussianState, floor, reach
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -36,13 +37,14 @@ class MAESState(GaussianState):
 
 
 @pytree
-class MAES(Gaussian):
+class MAES(Controlled):
     """MA-ES (Beyer & Sendhoff 2017): CMA-ES without factoring a matrix.
 
     Args:
         space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`. Generations in which bounds move the
             mean, or `Reflect` or `Wrap` a candidate, cost O(d**3).
         active: negative weights for the worse half; False for the paper's weights.
+        control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
 
     _: KW_ONLY
@@ -67,14 +69,17 @@ class MAES(Gaussian):
 
     def _learn(self, state, u, fitness):
         p = self._parameters(u.dtype)
-        weights = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
+        order = ranks(fitness)
+        weights = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(weights, 0)
         y, z = _steps_and_normals(state, u)
 
         mean = state.mean + state.sigma * _mul(best, y)  # M9
-        path = (1 - p.c_sigma) * state.path + (p.mu_eff * p.c_sigma * (2 - p.c_sigma)) ** 0.5 * _mul(best, z)  # M10
+        moved = _mul(best, z)
+        path = (1 - p.c_sigma) * state.path + (p.mu_eff * p.c_sigma * (2 - p.c_sigma)) ** 0.5 * moved  # M10
         length = jnp.linalg.norm(path)
-        sigma = state.sigma * jnp.exp(jnp.minimum(p.c_sigma / p.d_sigma * (length / p.chi - 1), 1))  # M12
+        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length / p.chi - 1), order, fitness, moved)
+        sigma = state.sigma * jnp.exp(growth)  # M12
 
         total = 1.0
         if self.active:
@@ -99,6 +104,7 @@ class MAES(Gaussian):
             sigma=floor(sigma * scale, mean, deviations / scale),
             matrix=matrix / scale,
             path=path,
+            control=control,
         )
 
     def _deviations(self, state):

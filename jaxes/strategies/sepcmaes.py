@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.control import Controlled
+from jaxes.gaussian import GaussianState, floor, reach
 from jaxes.operators.cma import separable
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree
@@ -34,11 +35,12 @@ class SepCMAESState(GaussianState):
 
 
 @pytree
-class SepCMAES(Gaussian):
+class SepCMAES(Controlled):
     """sep-CMA-ES (Ros & Hansen 2008): a diagonal covariance matrix, in linear time and memory.
 
     Args:
         space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
 
     def _begin(self, state):
@@ -50,26 +52,29 @@ class SepCMAES(Gaussian):
 
     def _learn(self, state, u, fitness):
         d, p = self.space.dimension, separable(self.space.dimension, self.population_size)
-        w = jnp.asarray(p.weights, u.dtype)[ranks(fitness)]
+        order = ranks(fitness)
+        w = jnp.asarray(p.weights, u.dtype)[order]
         deviations = jnp.sqrt(state.variances)[None, :]
         z = (u - state.mean[None, :]) / (state.sigma * deviations)
         y = deviations * reach(z) * z
         step = _mul(w, y)
 
         mean = state.mean + state.sigma * step
-        path_sigma = (1 - p.c_sigma) * state.path_sigma
-        path_sigma += (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * step / jnp.sqrt(state.variances)
+        moved = step / jnp.sqrt(state.variances)
+        path_sigma = (1 - p.c_sigma) * state.path_sigma + (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * moved
         length = jnp.linalg.norm(path_sigma)
-        sigma = state.sigma * jnp.exp(jnp.minimum(p.c_sigma / p.d_sigma * (length / p.chi - 1), 1))
+        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length / p.chi - 1), order, fitness, moved)
+        sigma = state.sigma * jnp.exp(growth)
 
         age = 2 * (state.generation + 1).astype(u.dtype)
         unstalled = length < (1.4 + 2 / (d + 1)) * p.chi * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # H_sigma
-        moved = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * step
-        path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, moved, 0)
+        path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5, 0) * step
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         variances = (1 + lost - p.c_1 - p.c_mu) * state.variances + p.c_1 * jnp.square(path_c) + p.c_mu * _mul(w, jnp.square(y))
         return _scaled(
-            dataclasses.replace(state, mean=mean, sigma=sigma, variances=variances, path_sigma=path_sigma, path_c=path_c)
+            dataclasses.replace(
+                state, mean=mean, sigma=sigma, variances=variances, path_sigma=path_sigma, path_c=path_c, control=control
+            )
         )
 
     def _deviations(self, state):

@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import KW_ONLY
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxes.checks import check_integer
-from jaxes.gaussian import Gaussian, GaussianState, floor, reach
+from jaxes.control import Controlled
+from jaxes.gaussian import GaussianState, floor, reach
 from jaxes.operators.cma import better_half, effective
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
-
-C_S = 0.3
-"""How fast the path of the two-point step size forgets."""
 
 
 @pytree
@@ -40,24 +39,26 @@ class VkDCMAESState(GaussianState):
     vectors: jax.Array  # (k, d) V, of length 1 and orthogonal
     excess: jax.Array  # (k,) S, how much the variance along a vector is above 1
     path_c: jax.Array  # (d,)
-    direction: jax.Array  # (d,) the last step of the mean, in units of the step size then; 0 at first
-    success: jax.Array  # () by how many ranks the candidate ahead of the mean is better than that behind, on average
 
 
 @pytree
-class VkDCMAES(Gaussian):
+class VkDCMAES(Controlled):
     """VkD-CMA-ES (Akimoto & Hansen 2016): CMA-ES for thousands of variables, with k directions of its own.
 
-    The first two candidates of a generation lie ahead of the mean and behind it, along its last step: which of them is better
-    decides on the step size.
+    By default the first two candidates of a generation lie ahead of the mean and behind it, along its last step: which of them
+    is better decides on the step size.
 
     Args:
         space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         directions: k, below d; default 2, at most d - 1. The learning rates are proportional to 1 / (k + 1).
+        control: of the step size: "tpa" or "msr": see `jaxes.control`.
     """
+
+    CONTROLS: ClassVar[tuple[str, ...]] = ("tpa", "msr")
 
     _: KW_ONLY
     directions: int | None = static(default=None)
+    control: str = static(default="tpa")
 
     def __post_init__(self):
         super().__post_init__()
@@ -78,18 +79,14 @@ class VkDCMAES(Gaussian):
             vectors=nothing[:, None] * zero[None, :],
             excess=nothing,
             path_c=zero,
-            direction=zero,
-            success=zero[0],
         )
 
     def _points(self, state, z):
         y = state.scales[None, :] * _along(state, z, jnp.sqrt(1 + state.excess) - 1)
-        # As long as a sample, in the metric of the distribution.
-        length = jnp.linalg.norm(self._whitened(state, state.direction[None, :]))
-        ahead = jnp.linalg.norm(z[0]) / jnp.maximum(length, float(jnp.finfo(z.dtype).tiny) ** 0.5) * state.direction
-        row = jnp.arange(len(z), dtype=jnp.int32)[:, None]
-        y = jnp.where((row < 2) & (length > 0), jnp.where(row == 0, 1, -1) * ahead[None, :], y)
         return state.mean[None, :] + state.sigma * y
+
+    def _ahead(self, state):
+        return self._whitened(state, state.control.before[None, :])[0]
 
     def _learn(self, state, u, fitness):
         d, lam, mu, k = self.space.dimension, self.population_size, self.population_size // 2, len(state.excess)
@@ -105,11 +102,9 @@ class VkDCMAES(Gaussian):
         direction = _mul(w, y)
         mean = state.mean + state.sigma * direction
 
-        # Two-point step size adaptation, once there has been a step.
-        ahead = (order[1] - order[0]).astype(u.dtype) / (lam - 1)
-        success = jnp.where(jnp.any(state.direction != 0), state.success + C_S * (ahead - state.success), 0)
-        sigma = state.sigma * jnp.exp(success / (4 - 3 / d))
-        unstalled = success < 0.5
+        growth, control = self._growth(state, None, order, fitness, direction)
+        sigma = state.sigma * jnp.exp(growth)
+        unstalled = control.success < 0.5
         path_c = (1 - c_c) * state.path_c + jnp.where(unstalled, (c_c * (2 - c_c) * mu_eff) ** 0.5, 0) * direction
 
         # The new matrix is D (a^2 I + U^T U) D.
@@ -121,7 +116,7 @@ class VkDCMAES(Gaussian):
                 (c_1**0.5 * path_c / state.scales)[None, :],
             ]
         )
-        told = dataclasses.replace(state, mean=mean, sigma=sigma, path_c=path_c, direction=direction, success=success)
+        told = dataclasses.replace(state, mean=mean, sigma=sigma, path_c=path_c, control=control)
         return self._projected(told, squared, u)
 
     def _projected(self, state: VkDCMAESState, squared: jax.Array, u: jax.Array) -> VkDCMAESState:
