@@ -8,6 +8,7 @@ from jaxes.operators.optimizers import clipup
 from jaxes.operators.step_size import OneFifth, Schedule, SelfAdaptation
 from jaxes.portfolio import Portfolio
 from jaxes.problems import Problem
+from jaxes.reevaluate import Reevaluate
 from jaxes.restart import Restart
 from jaxes.result import History, Result
 from jaxes.score import score
@@ -70,6 +71,7 @@ __all__ = [
     "PersistentES",
     "Portfolio",
     "Problem",
+    "Reevaluate",
     "Reflect",
     "Report",
     "Resample",

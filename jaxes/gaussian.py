@@ -16,17 +16,18 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
 
 from jaxes import random
 from jaxes.bounds import Bounds, Resample
 from jaxes.checks import as_number, check_choice, check_integer, check_value
-from jaxes.operators.cma import Parameters, parameters
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
-from jaxes.operators.selection import ranks
+from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static
-from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, positive
+from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import Purpose, State, StopReason, Strategy, first_reason, negligible, stream
+from jaxes.strategy import Purpose, State, StopReason, Strategy, clean, first_reason, negligible, stream
 
 
 @pytree
@@ -175,6 +176,55 @@ class Gaussian(Strategy):
         at = jnp.arange(self.space.dimension, dtype=jnp.int32) == index
         return jnp.where(at, self._deviations(state), 0)
 
+    @abc.abstractmethod
+    def _fitted(self, state: Any, steps: jax.Array, width: jax.Array) -> Any:
+        """The state with standard deviations of its own kind as near as may be to those of steps (n, d) from the mean.
+
+        To their covariance matrix, `width` () squared is added, the variance that every coordinate has at least. All in units
+        of sigma.
+        """
+
+    def warm_start(self, state: Any, solutions: Any, fitness: ArrayLike, share: float = 0.1, width: ArrayLike = 0.5) -> Any:
+        """The state before the first generation that begins where a task like this one had its best solutions.
+
+        Its mean is theirs, and its standard deviations (correlations too, where the strategy learns them) are theirs, a bit
+        wider. What was found is evaluated anew: the fitness of two tasks is not to be compared.
+
+        Args:
+            state: of `init`.
+            solutions: what was evaluated on the other task, each leaf with a leading axis n.
+            fitness: (n,) smaller is better, NaN counts as worst.
+            share: of the n, how many count: the best ones.
+            width: a standard deviation that is added to theirs, over the initial sigma. With the default sigma, 0.5 is a tenth
+                of the box's width.
+
+        Returns:
+            a state for `ask`, or for `run(state=...)`.
+
+        Raises:
+            ValueError: solutions that are none of the space, of another number than fitness values, or too few.
+
+        Source: M. Nomura, S. Watanabe, Y. Akimoto, Y. Ozaki & M. Onishi, Warm starting CMA-ES for hyperparameter optimization
+        (2021), arXiv 2012.06932, section 4, with its gamma and alpha of 0.1.
+        """
+        owner = f"{type(self).__name__}.warm_start"
+        fitness = clean(jnp.asarray(fitness, self.space.dtype))
+        x = jax.vmap(self.space.encode)(points(owner, self.space, "solutions", solutions))
+        if fitness.shape != (len(x),):
+            raise ValueError(f"{owner}(fitness=...) must be ({len(x)},), one for each of the solutions, got {fitness.shape}.")
+        share = as_number(owner, "share", share, float)
+        check_value(owner, "share", share, lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
+        check_value(owner, "width", width, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
+        count = math.floor(share * len(x) + 1e-9)
+        if count < 1:
+            raise ValueError(
+                f"{owner}(share=...) leaves none of {len(x)} solutions; it must be at least 1 / {len(x)}, got {share}."
+            )
+        u = x[truncation(fitness, count)[1]] / self._unit()[None, :]
+        mean = jnp.mean(u, axis=0)
+        fitted = self._fitted(state, u - mean[None, :], jnp.asarray(width, u.dtype))
+        return dataclasses.replace(fitted, mean=mean, rest=Rest(mean, state.rest.since))
+
     def enlarged(self, factor):
         return dataclasses.replace(self, lam=factor * self.lam)
 
@@ -190,10 +240,10 @@ class Gaussian(Strategy):
     def evaluations(self) -> Any:
         return self.lam
 
-    def _parameters(self, dtype: Any) -> Parameters:
-        """The tutorial's learning rates and weights; the latter are 0 for candidates that do not count."""
-        d = self.space.dimension
-        return parameters(d, self.lam) if isinstance(self.lam, int) else parameters(d, self.lam, self.population_size, dtype)
+    def _rows(self, dtype: Any) -> tuple[Any, ...]:
+        """What functions of the population size take to make constants and weights (population_size,): lam alone, or, where it
+        is a value, also the number of rows and their dtype."""
+        return (self.lam,) if isinstance(self.lam, int) else (self.lam, self.population_size, dtype)
 
     def _remembered(self, lam: Any) -> Any:
         """Over how many generations the best fitness is compared, as in pycma."""
@@ -368,6 +418,22 @@ def reach(z: jax.Array) -> jax.Array:
     length = jnp.linalg.norm(z, axis=1, keepdims=True)
     longest = z.shape[1] ** 0.5 + 6
     return jnp.where(jnp.isfinite(length), longest / jnp.maximum(length, longest), 0)
+
+
+def fitted_deviations(steps: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What `Gaussian._fitted` is to have: () a scale and (d,) the standard deviations of steps (n, d) over it, of product 1."""
+    deviations = jnp.sqrt(jnp.square(width) + jnp.mean(jnp.square(steps), axis=0))
+    scale = jnp.exp(jnp.mean(jnp.log(deviations)))
+    return scale, deviations / scale
+
+
+def fitted_root(steps: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same as a matrix: () a scale and (d, d) the triangular root of the covariance matrix over it, of determinant 1."""
+    n, d = steps.shape
+    square = jnp.square(width) * jnp.eye(d, dtype=steps.dtype)
+    root = lax.linalg.cholesky(square + jnp.matmul(steps.T, steps, precision=lax.Precision.HIGHEST) / n)
+    scale = jnp.exp(jnp.mean(jnp.log(jnp.diagonal(root))))
+    return scale, root / scale
 
 
 def condition(root: jax.Array, whiten: jax.Array) -> jax.Array:

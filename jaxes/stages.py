@@ -137,9 +137,7 @@ class Staged(Strategy):
             member = dataclasses.replace(member, lam=plan.lam)
         if self.scales:
             member = member.rescaled(plan.scale)
-        if getattr(member, "start", None) is not None:
-            member = dataclasses.replace(member, start=self.space.decode(plan.start))
-        return member
+        return member.started(self.space.decode(plan.start))
 
     def kinds(self) -> list[int]:
         """For each member, which of the states is its own: that of the first member whose state is like its."""

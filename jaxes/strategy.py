@@ -14,7 +14,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from jax.typing import ArrayLike
 from jaxes import random
 from jaxes.checks import as_key, describe
 from jaxes.pytree import pytree
+from jaxes.settings import points
 from jaxes.space import Space
 
 S = TypeVar("S", bound="State")
@@ -198,6 +199,35 @@ class Strategy(abc.ABC):
     def rescaled(self, factor: jax.Array) -> Strategy:
         """The same strategy with its initial step size times a factor (). ValueError if it cannot be changed."""
         raise ValueError(f"{type(self).__name__} has no initial step size that could be changed.")
+
+    def started(self, start: Any) -> Strategy:
+        """The same strategy with another start, a solution, if it was given one; else itself."""
+        return self if getattr(self, "start", None) is None else dataclasses.replace(cast(Any, self), start=start)
+
+    def inject(self, state: Any, population: Any, solutions: Any) -> Any:
+        """The population with solutions from outside in the place of its last candidates, to be evaluated and told like them.
+
+        A strategy that learns a distribution learns from them as from samples; those more standard deviations away than any
+        sample is count as nearer ones in their direction, but for the best solution so far.
+
+        Args:
+            state: what `ask` returned.
+            population: what `ask` returned.
+            solutions: k of them inside the space, each leaf with a leading axis k.
+
+        Raises:
+            ValueError: more solutions than there are candidates, or none of the space.
+
+        Source: N. Hansen, Injecting external solutions into CMA-ES (2011), arXiv 1110.4181.
+        """
+        name = f"{type(self).__name__}.inject"
+        solutions = points(name, self.space, "solutions", solutions)
+        count = len(jax.tree.leaves(solutions)[0])
+        due = self.due(state)
+        if count > (due if isinstance(due, int) else self.population_size):
+            raise ValueError(f"{name}(solutions=...) must be at most {due}, the candidates of a generation, got {count}.")
+        at = due - count + jnp.arange(count, dtype=jnp.int32)
+        return jax.tree.map(lambda all_of_them, new: all_of_them.at[at].set(new), population, solutions)
 
     def _counted(self, state: Any) -> jax.Array | None:
         """(population_size,) whether a candidate counts; None if all do."""

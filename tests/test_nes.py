@@ -147,21 +147,22 @@ def test_rotating_the_problem_rotates_a_run_of_xnes_and_not_of_snes(x64):
         b = strategy.init(0)
         for population, fitness, a in steps(strategy, ellipsoid(6), 60):
             b = strategy.tell(dataclasses.replace(b, key=a.key), population @ turn.T, fitness)
-        np.testing.assert_allclose(turn @ a.mean, b.mean, atol=1e-9)
+        if rotates:  # other samples than its own may be far away for SNES, and count as nearer ones
+            np.testing.assert_allclose(turn @ a.mean, b.mean, atol=1e-9)
         assert np.allclose(turn @ covariance(a) @ turn.T, covariance(b), rtol=1e-7, atol=1e-9) == rotates
 
 
 def test_the_learning_rate_is_limited_to_what_the_exponential_is_exact_for(x64):
     """A candidate from far away, as a user may tell: the axes grow by e**2 at most, and B stays the inverse of its inverse."""
     for d, lam in [(6, 4)]:
-        strategy = XNES(whole_space(d), lam=lam, start=np.zeros(d), sigma=1.0)
+        strategy = XNES(whole_space(d), lam=lam, start=np.zeros(d), sigma=1.0, learning_rate=1.0)
         population, state = strategy.ask(strategy.init(0))
         told = strategy.tell(state, 100 * population, np.arange(lam, dtype=float))
         logs = np.log(np.linalg.svd(told.sigma * told.root)[1])
         assert np.abs(logs).max() <= 2 + 1e-9
         assert np.linalg.norm(logs) == pytest.approx(2)
         np.testing.assert_allclose(told.root @ told.whiten, np.eye(d), atol=1e-12)
-    snes = SNES(whole_space(3), start=np.zeros(3), sigma=1.0)
+    snes = SNES(whole_space(3), start=np.zeros(3), sigma=1.0, learning_rate=1.0)
     population, state = snes.ask(snes.init(0))
     assert np.asarray(snes.tell(state, 100 * population, np.arange(snes.lam, dtype=float)).deviations).max() == pytest.approx(
         np.exp(2)

@@ -76,7 +76,7 @@ VARIANTS = {
     "CMAES symmetric": {"kind": CMAES, "lam": 9, "root": "symmetric", "bounds": Resample(), "sampling": "mirrored"},
     "CMAES by two points": {"kind": CMAES, "lam": 9, "lam_max": 12, "control": "tpa"},
     "LRACMAES": {"kind": LRACMAES, "sigma": 0.3},
-    "SepCMAES": {"kind": SepCMAES, "sigma": 0.3},
+    "SepCMAES": {"kind": SepCMAES, "lam": 9, "lam_max": 12, "sigma": 0.3},
     "MAES": {"kind": MAES, "sigma": 0.3},
     "MAES passive": {"kind": MAES, "active": False, "control": "msr", "bounds": Clip()},
     "ElitistCMAES": {"kind": ElitistCMAES},

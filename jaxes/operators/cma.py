@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -55,37 +56,47 @@ def parameters(d: int, lam: Any, rows: int | None = None, dtype: Any = None) -> 
     return found if rows is not None else Parameters(found.weights, *map(float, found[1:]))
 
 
-def separable(d: int, lam: int) -> Parameters:
-    """Those of sep-CMA-ES (Ros & Hansen 2008, Table 1, with the learning rate of section 3), bounded by 1 for a large lam."""
-    weights = better_half(lam, 1)
-    mu_eff = float(effective(weights))
+def separable(d: int, lam: Any, rows: int | None = None, dtype: Any = None) -> Parameters:
+    """Those of sep-CMA-ES (Ros & Hansen 2008, Table 1, with the learning rate of section 3), bounded by 1 for a large lam.
+
+    lam, rows and dtype as for `parameters`.
+    """
+    xp: Any = np if rows is None else jnp
+    weights = better_half(lam, 1, rows, dtype)
+    mu_eff = effective(weights)
     c_sigma = (mu_eff + 2) / (d + mu_eff + 3)
-    full = 2 / mu_eff / (d + 2**0.5) ** 2 + (1 - 1 / mu_eff) * min(1, (2 * mu_eff - 1) / ((d + 2) ** 2 + mu_eff))
-    c_cov = min(1, full * (d + 2) / 3)
-    return Parameters(
+    full = 2 / mu_eff / (d + 2**0.5) ** 2 + (1 - 1 / mu_eff) * xp.minimum(1, (2 * mu_eff - 1) / ((d + 2) ** 2 + mu_eff))
+    c_cov = xp.minimum(1, full * (d + 2) / 3)
+    found = Parameters(
         weights=weights,
         mu_eff=mu_eff,
         c_c=4 / (d + 4),
         c_1=c_cov / mu_eff,
         c_mu=c_cov * (1 - 1 / mu_eff),
         c_sigma=c_sigma,
-        d_sigma=float(damping(d, mu_eff)) + c_sigma,
+        d_sigma=damping(d, mu_eff, xp) + c_sigma,
         chi=length(d),
         total=1.0,
     )
+    return found if rows is not None else Parameters(found.weights, *map(float, found[1:]))
 
 
-def better_half(lam: int, above: float) -> np.ndarray:
-    """(lam,) weights ln(mu + above) - ln(rank) of the better half, mu = floor(lam / 2), that sum to 1; 0 for the others."""
-    mu = lam // 2
-    raw = math.log(mu + above) - np.log(np.arange(1, lam + 1))
-    raw[mu:] = 0
+def better_half(lam: Any, above: Any, rows: int | None = None, dtype: Any = None) -> Any:
+    """(lam,) weights ln(mu + above) - ln(rank) of the better half, mu = floor(lam / 2), that sum to 1; 0 for the others.
+
+    lam, rows and dtype as for `parameters`.
+    """
+    xp: Any = np if rows is None else jnp
+    mu = lam // 2 if rows is None else jnp.asarray(lam // 2, dtype)
+    rank = xp.arange(1, (lam if rows is None else rows) + 1, dtype=dtype)
+    raw = xp.where(rank <= mu, xp.log(mu + above) - xp.log(rank), 0)
     return raw / raw.sum()
 
 
 def effective(weights: Any) -> Any:
     """How many equal weights have the variance of these."""
-    return weights.sum() ** 2 / (weights**2).sum()
+    found = weights.sum() ** 2 / (weights**2).sum()
+    return found if isinstance(found, jax.Array) else float(found)
 
 
 def damping(d: int, mu_eff: Any, xp: Any = np) -> Any:

@@ -6,7 +6,7 @@ equal fitness: a plateau has no gradient.
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,10 +45,14 @@ def shaped(fitness: jax.Array, shaping: str) -> jax.Array:
     return y / jnp.where(largest > 0, jnp.sqrt(jnp.mean(jnp.square(y))), 1)
 
 
-def utilities(n: int) -> np.ndarray:
-    """(n,) of ranks, best first, summing to zero (Wierstra et al. 2014, section 3.1)."""
-    raw = np.maximum(0, math.log(n / 2 + 1) - np.log(np.arange(1, n + 1)))
-    return raw / raw.sum() - 1 / n
+def utilities(n: Any, rows: int | None = None, dtype: Any = None) -> Any:
+    """(n,) of ranks, best first, summing to zero (Wierstra et al. 2014, section 3.1). With `rows`, n is a number at most as
+    large, known or traced, and there are `rows` of `dtype`, zeros after the first n."""
+    xp: Any = np if rows is None else jnp
+    n = n if rows is None else jnp.asarray(n, dtype)
+    rank = xp.arange(1, (n if rows is None else rows) + 1, dtype=dtype)
+    raw = xp.maximum(0, xp.log(n / 2 + 1) - xp.log(rank))
+    return raw / raw.sum() - xp.where(rank <= n, 1 / n, 0)
 
 
 def _finite(fitness: jax.Array) -> jax.Array:

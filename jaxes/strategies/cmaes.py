@@ -23,7 +23,8 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, condition, floor, shortest_axis
+from jaxes.gaussian import GaussianState, condition, fitted_root, floor, reach, shortest_axis
+from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -67,17 +68,24 @@ class Factored(Controlled):
         one = jnp.ones((), state.mean.dtype)
         return CMAESState(**vars(state), sigma=one, covariance=eye, root=eye, whiten=eye, path_sigma=zero, path_c=zero)
 
+    def _fitted(self, state, steps, width):
+        scale, root = fitted_root(steps, width)
+        return self._factored(dataclasses.replace(state, sigma=scale), _mul(root, root.T))
+
     def _points(self, state, z):
         return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
 
     def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
         """What CMA-ES learns from points (lam, d) and their fitness (lam,)."""
-        d, p = self.space.dimension, self._parameters(u.dtype)
+        d = self.space.dimension
+        p = parameters(d, *self._rows(u.dtype))
         order = ranks(fitness)
         w = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(w, 0)
         y = (u - state.mean[None, :]) / state.sigma
         z = _mul(y, state.whiten.T)
+        near = reach(z)
+        y, z = jnp.where(near > 0, near * y, 0), jnp.where(near > 0, near * z, 0)
 
         mean = state.mean + state.sigma * _mul(best, y)  # 42
         moved = _mul(best, z)

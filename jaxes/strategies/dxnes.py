@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, floor, reach
+from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, fitted_deviations, floor, reach
 from jaxes.operators import cma
 from jaxes.operators.sampling import normal_vectors
 from jaxes.operators.selection import ranks
@@ -197,6 +197,10 @@ class CRFMNES(Gaussian):
         one, zero = jnp.ones_like(state.mean), jnp.zeros_like(state.mean)
         vector = normal_vectors(stream(state, Purpose.MUTATE), 1, d, dtype)[0] / d**0.5
         return CRFMNESState(**vars(state), sigma=one[0], scales=one, vector=vector, path_sigma=zero, path_c=zero)
+
+    def _fitted(self, state, steps, width):
+        scale, scales = fitted_deviations(steps, width)
+        return dataclasses.replace(state, sigma=scale, scales=scales)
 
     def _points(self, state, z):
         square = jnp.sum(jnp.square(state.vector))

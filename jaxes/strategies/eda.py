@@ -28,7 +28,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_choice, check_integer, check_value
-from jaxes.gaussian import Gaussian, GaussianState
+from jaxes.gaussian import Gaussian, GaussianState, fitted_deviations, fitted_root
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import as_space
@@ -88,6 +88,10 @@ class CEM(Gaussian):
 
     def _begin(self, state):
         return CEMState(**vars(state), variance=jnp.ones_like(state.mean))
+
+    def _fitted(self, state, steps, width):
+        scale, deviations = fitted_deviations(steps, width)
+        return dataclasses.replace(state, variance=jnp.square(scale * deviations))
 
     def _points(self, state, z):
         return state.mean[None, :] + jnp.sqrt(state.variance)[None, :] * z
@@ -149,6 +153,12 @@ class IAMaLGaM(Gaussian):
         return IAMaLGaMState(
             **vars(state), covariance=matrix, root=matrix, shift=zero, multiplier=one[0], stalled=jnp.zeros((), jnp.int32)
         )
+
+    def _fitted(self, state, steps, width):
+        scale, root = (fitted_deviations if self.model == "univariate" else fitted_root)(steps, width)
+        root = scale * root
+        covariance = jnp.square(root) if self.model == "univariate" else _mul(root, root.T)
+        return dataclasses.replace(state, covariance=covariance, root=root)
 
     def _points(self, state, z):
         y = state.root[None, :] * z if self.model == "univariate" else _mul(z, state.root.T)

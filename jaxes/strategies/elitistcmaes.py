@@ -20,8 +20,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import solve_triangular
 
-from jaxes.gaussian import Gaussian, GaussianState, condition, floor, reach, shortest_axis
+from jaxes.gaussian import Gaussian, GaussianState, condition, fitted_root, floor, reach, shortest_axis
 from jaxes.pytree import pytree, static
 from jaxes.strategy import StopReason
 
@@ -82,6 +83,11 @@ class ElitistCMAES(Gaussian):
             whiten=eye,
             path=jnp.zeros_like(state.mean),
         )
+
+    def _fitted(self, state, steps, width):
+        scale, root = fitted_root(steps, width)
+        whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
+        return dataclasses.replace(state, sigma=scale, root=root, whiten=whiten)
 
     def _points(self, state, z):
         step = state.sigma * _mul(z, state.root.T)

@@ -168,6 +168,9 @@ class Gradient(Gaussian):
         """() the standard deviation of what is sampled."""
         return self._size_at(state.generation)
 
+    def _fitted(self, state, steps, width):
+        return state  # sigma is what the gradient is smoothed by, not how uncertain the mean is
+
     def _points(self, state, z):
         return state.mean[None, :] + self._size(state) * z
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, floor, reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, reach
 from jaxes.operators.cma import better_half, effective
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
@@ -59,7 +59,7 @@ class LMMAES(Controlled):
     """LM-MA-ES (Loshchilov, Glasmachers & Beyer 2019): matrix adaptation in O(m d) memory.
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         directions: m, how many paths; default 4 + floor(3 ln d).
         control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
@@ -68,6 +68,7 @@ class LMMAES(Controlled):
     IGNORED: ClassVar[tuple[StopReason, ...]] = (StopReason.TOLFACUPX,)
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     directions: int | None = static(default=None)
 
     def __post_init__(self):
@@ -88,14 +89,17 @@ class LMMAES(Controlled):
             lengths=jnp.ones_like(state.mean),
         )
 
+    def _fitted(self, state, steps, width):
+        return dataclasses.replace(state, sigma=fitted_deviations(steps, width)[0])
+
     def _points(self, state, z):
         return state.mean[None, :] + state.sigma * _times(state.transform, state.vectors, z)
 
     def _learn(self, state, u, fitness):
-        d, lam = self.space.dimension, self.population_size
-        weights = better_half(lam, 0.5)
-        mu_eff = float(effective(weights))
-        c_sigma, c_c, _ = self._rates()
+        d, (lam, *rows) = self.space.dimension, self._rows(u.dtype)
+        weights = better_half(lam, 0.5, *rows)
+        mu_eff = effective(weights)
+        c_sigma, c_c = self._rates(lam if isinstance(lam, int) else jnp.asarray(lam, u.dtype))
         order = ranks(fitness)
         w = jnp.asarray(weights, u.dtype)[order]
 
@@ -124,16 +128,18 @@ class LMMAES(Controlled):
             control=control,
         )
 
-    def _rates(self) -> tuple[float, np.ndarray, np.ndarray]:
-        """c_sigma, c_c (m,) and c_d (m,)."""
-        d, lam, age = self.space.dimension, self.population_size, np.arange(self.directions or 0)
-        return min(0.5, 2 * lam / d), np.minimum(0.5, lam / d / 4.0**age), np.minimum(0.5, 1 / d / 1.5**age)
+    def _rates(self, lam: Any) -> tuple[Any, Any]:
+        """c_sigma and c_c (m,)."""
+        d, xp = self.space.dimension, np if isinstance(lam, int) else jnp
+        age = np.arange(self.directions or 0)
+        return xp.minimum(0.5, 2 * lam / d), xp.minimum(0.5, lam / d * xp.asarray(0.25**age, dtype=getattr(lam, "dtype", None)))
 
     def _multiplied(self, vectors: jax.Array, generation: jax.Array) -> tuple[LowRank, LowRank]:
         """The product of the factors (1 - c_d) I + c_d m_j m_j^T, the first one applied first, and its inverse."""
-        m, dtype = vectors.shape[0], vectors.dtype
+        (m, d), dtype = vectors.shape, vectors.dtype
+        c_d = np.minimum(0.5, 1 / d / 1.5 ** np.arange(m))
         # Line 8: a path with a long memory is not used before it has seen something.
-        rates = jnp.where(jnp.arange(m, dtype=jnp.int32) < generation, jnp.asarray(self._rates()[2], dtype), 0)
+        rates = jnp.where(jnp.arange(m, dtype=jnp.int32) < generation, jnp.asarray(c_d, dtype), 0)
         scale, gram = jnp.prod(1 - rates), _mul(vectors, vectors.T)
         # The inverse of I + t m_j m_j^T is I - s m_j m_j^T, by Sherman & Morrison.
         t, s = rates / (1 - rates), rates / (1 - rates + rates * jnp.diagonal(gram))

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, floor, reach
+from jaxes.gaussian import GaussianState, fitted_root, floor, reach
+from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -61,6 +62,10 @@ class MAES(Controlled):
         one = jnp.ones((), state.mean.dtype)
         return MAESState(**vars(state), sigma=one, matrix=eye, path=zero)
 
+    def _fitted(self, state, steps, width):
+        scale, matrix = fitted_root(steps, width)
+        return dataclasses.replace(state, sigma=scale, matrix=matrix)
+
     def _points(self, state, z):
         return state.mean[None, :] + state.sigma * _mul(z, state.matrix.T)
 
@@ -68,7 +73,7 @@ class MAES(Controlled):
         return _mul(z, state.matrix.T), z
 
     def _learn(self, state, u, fitness):
-        p = self._parameters(u.dtype)
+        p = parameters(self.space.dimension, *self._rows(u.dtype))
         order = ranks(fitness)
         weights = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(weights, 0)

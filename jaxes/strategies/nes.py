@@ -23,14 +23,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, condition, floor, shortest_axis
+from jaxes.gaussian import Gaussian, GaussianState, condition, fitted_deviations, fitted_root, floor, reach, shortest_axis
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import utilities
-from jaxes.pytree import assign, pytree
+from jaxes.pytree import assign, pytree, static
 
 LONGEST = 2.0
 """How much the logarithm of an axis may change in a generation."""
@@ -52,6 +53,11 @@ class XNESState(GaussianState):
 class Rooted(Gaussian):
     """What XNES and DX-NES-IC share, whose states hold a covariance matrix as sigma**2 B B^T and the inverse of B."""
 
+    def _fitted(self, state, steps, width):
+        scale, root = fitted_root(steps, width)
+        whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
+        return dataclasses.replace(state, sigma=scale, root=root, whiten=whiten)
+
     def _points(self, state, z):
         return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
 
@@ -70,12 +76,13 @@ class XNES(Rooted):
     """Exponential natural evolution strategy, with full covariance matrix (Glasmachers et al. 2010).
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         learning_rate: of the step size and of the covariance matrix; default (9 + 3 ln d) / (5 d sqrt(d)), as in Table 1 of
             Wierstra et al. (2014). Small populations need it; one of lam = 4 d or more bears several times as much.
     """
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     learning_rate: ArrayLike | None = None
 
     def __post_init__(self):
@@ -87,12 +94,14 @@ class XNES(Rooted):
         return XNESState(**vars(state), sigma=jnp.ones((), eye.dtype), root=eye, whiten=eye)
 
     def _learn(self, state, u, fitness):
-        d, lam = self.space.dimension, self.population_size
+        d = self.space.dimension
         eta = (9 + 3 * math.log(d)) / (5 * d * d**0.5) if self.learning_rate is None else self.learning_rate
-        w = jnp.asarray(utilities(lam), u.dtype)[ranks(fitness)]
+        w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
         step = u - state.mean[None, :]
-        y = jnp.clip(step / state.sigma, -FARTHEST, FARTHEST)
-        turned = _turned(state.root, state.whiten, y, _mul(y, state.whiten.T), w, eta)
+        z = _mul(step / state.sigma, state.whiten.T)
+        near = reach(z)
+        step, z = jnp.where(near > 0, near * step, 0), jnp.where(near > 0, near * z, 0)
+        turned = _turned(state.root, state.whiten, step / state.sigma, z, w, eta)
         root, whiten, _ = _usable(turned, state.root, state.whiten)
         mean = state.mean + _mul(w, step)
         sigma = floor(state.sigma * jnp.exp(turned.growth), mean, jnp.linalg.norm(root, axis=1))
@@ -111,11 +120,12 @@ class SNES(Gaussian):
     """Separable natural evolution strategy: XNES with one standard deviation per coordinate (Wierstra et al. 2014).
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         learning_rate: of the standard deviations; default (3 + ln d) / (5 sqrt(d)), as in Table 1.
     """
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     learning_rate: ArrayLike | None = None
 
     def __post_init__(self):
@@ -125,15 +135,21 @@ class SNES(Gaussian):
     def _begin(self, state):
         return SNESState(**vars(state), deviations=jnp.ones_like(state.mean))
 
+    def _fitted(self, state, steps, width):
+        scale, deviations = fitted_deviations(steps, width)
+        return dataclasses.replace(state, deviations=scale * deviations)
+
     def _points(self, state, z):
         return state.mean[None, :] + state.deviations[None, :] * z
 
     def _learn(self, state, u, fitness):
         d = self.space.dimension
         eta = (3 + math.log(d)) / (5 * d**0.5) if self.learning_rate is None else self.learning_rate
-        w = jnp.asarray(utilities(self.population_size), u.dtype)[ranks(fitness)]
+        w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
         step = u - state.mean[None, :]
-        z = jnp.clip(step / state.deviations[None, :], -FARTHEST, FARTHEST)
+        z = step / state.deviations[None, :]
+        near = reach(z)
+        step, z = jnp.where(near > 0, near * step, 0), jnp.where(near > 0, near * z, 0)
         mean = state.mean + _mul(w, step)
         growth = jnp.clip(eta / 2 * _mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
         deviations = jax.vmap(lambda s, m: floor(s, m[None], jnp.ones_like(m)[None]))(state.deviations * jnp.exp(growth), mean)

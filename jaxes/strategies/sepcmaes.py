@@ -12,16 +12,17 @@ most 1. The step size grows by a factor of e a generation at most, and stays abo
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import KW_ONLY
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, floor, reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, reach
 from jaxes.operators.cma import separable
 from jaxes.operators.selection import ranks
-from jaxes.pytree import pytree
+from jaxes.pytree import pytree, static
 
 
 @pytree
@@ -39,19 +40,26 @@ class SepCMAES(Controlled):
     """sep-CMA-ES (Ros & Hansen 2008): a diagonal covariance matrix, in linear time and memory.
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
+
+    _: KW_ONLY
+    lam_max: int | None = static(default=None)
 
     def _begin(self, state):
         one, zero = jnp.ones_like(state.mean), jnp.zeros_like(state.mean)
         return SepCMAESState(**vars(state), sigma=one[0], variances=one, path_sigma=zero, path_c=zero)
 
+    def _fitted(self, state, steps, width):
+        scale, deviations = fitted_deviations(steps, width)
+        return dataclasses.replace(state, sigma=scale, variances=jnp.square(deviations))
+
     def _points(self, state, z):
         return state.mean[None, :] + (state.sigma * jnp.sqrt(state.variances))[None, :] * z
 
     def _learn(self, state, u, fitness):
-        d, p = self.space.dimension, separable(self.space.dimension, self.population_size)
+        d, p = self.space.dimension, separable(self.space.dimension, *self._rows(u.dtype))
         order = ranks(fitness)
         w = jnp.asarray(p.weights, u.dtype)[order]
         deviations = jnp.sqrt(state.variances)[None, :]

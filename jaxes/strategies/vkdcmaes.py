@@ -24,8 +24,8 @@ from jax import lax
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, floor, reach
-from jaxes.operators.cma import better_half, effective
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, reach
+from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 
@@ -49,7 +49,7 @@ class VkDCMAES(Controlled):
     is better decides on the step size.
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         directions: k, below d; default 2, at most d - 1. The learning rates are proportional to 1 / (k + 1).
         control: of the step size: "tpa" or "msr": see `jaxes.control`.
     """
@@ -57,6 +57,7 @@ class VkDCMAES(Controlled):
     CONTROLS: ClassVar[tuple[str, ...]] = ("tpa", "msr")
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     directions: int | None = static(default=None)
     control: str = static(default="tpa")
 
@@ -81,6 +82,10 @@ class VkDCMAES(Controlled):
             path_c=zero,
         )
 
+    def _fitted(self, state, steps, width):
+        scale, scales = fitted_deviations(steps, width)
+        return dataclasses.replace(state, sigma=scale, scales=scales)
+
     def _points(self, state, z):
         y = state.scales[None, :] * _along(state, z, jnp.sqrt(1 + state.excess) - 1)
         return state.mean[None, :] + state.sigma * y
@@ -89,16 +94,16 @@ class VkDCMAES(Controlled):
         return self._whitened(state, state.control.before[None, :])[0]
 
     def _learn(self, state, u, fitness):
-        d, lam, mu, k = self.space.dimension, self.population_size, self.population_size // 2, len(state.excess)
-        order, weights = ranks(fitness), better_half(lam, (lam + 1) / 2 - mu)
-        mu_eff = float(effective(weights))
+        d, k = self.space.dimension, len(state.excess)
+        order, p = ranks(fitness), parameters(d, *self._rows(u.dtype))
+        weights, mu_eff = jnp.maximum(jnp.asarray(p.weights, u.dtype), 0), p.mu_eff
         elements = d * (k + 1)
         c_1 = 2 / (elements + d + 2 * (k + 2) + mu_eff)
-        c_mu = min(1 - c_1, 2 * (mu_eff - 2 + 1 / mu_eff) / (elements + 4 * (k + 2) + mu_eff))
+        c_mu = jnp.minimum(1 - c_1, 2 * (mu_eff - 2 + 1 / mu_eff) / (elements + 4 * (k + 2) + mu_eff))
         c_c = c_1**0.5
         y = (u - state.mean[None, :]) / state.sigma
         y = jnp.where(jnp.isfinite(y), reach(self._whitened(state, y)) * y, 0)
-        w = jnp.asarray(weights, u.dtype)[order]
+        w = weights[order]
         direction = _mul(w, y)
         mean = state.mean + state.sigma * direction
 

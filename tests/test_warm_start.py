@@ -1,0 +1,164 @@
+"""Where a run begins from what another one found, and solutions from outside that are told among a run's own."""
+
+import cmaes
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from variants import VARIANTS, assert_same, evaluations, make, shifted_sphere
+
+from jaxes import CEM, CMAES, CRFMNES, DE, DXNESIC, LMMAES, MAES, SNES, XNES, Box, SepCMAES, VkDCMAES, run
+from jaxes.gaussian import Gaussian
+
+NAMES = [name for name, options in VARIANTS.items() if issubclass(options.get("kind", object), Gaussian)]
+"""One of each kind, and more."""
+
+UNCORRELATED = {"SepCMAES", "SNES", "CEM", "VkDCMAES", "IAMaLGaM"}
+
+
+def found(d, n=60, seed=0):
+    """Solutions (n, d) in the unit box and their fitness."""
+    x = np.random.RandomState(seed).uniform(size=(n, d))
+    return x, np.square(x - 0.7) @ np.arange(1, d + 1) + np.prod(x, axis=1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("kind", [CMAES, MAES, XNES])
+def test_the_distribution_is_that_of_the_cmaes_package(kind, share, x64):
+    x, fitness = found(5)
+    mean, sigma, covariance = cmaes.get_warm_start_mgd(list(zip(x, fitness, strict=True)), gamma=share, alpha=0.1)
+    strategy = kind(Box(0.0, 1.0, shape=5))
+    state = strategy.warm_start(strategy.init(0), x, fitness, share=share)
+    np.testing.assert_allclose(0.2 * state.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(0.2 * state.sigma, sigma, rtol=1e-12)
+    root = state.matrix if kind is MAES else state.root
+    np.testing.assert_allclose(root @ root.T, covariance, rtol=1e-9, atol=1e-12)
+    if kind is not MAES:
+        np.testing.assert_allclose(state.whiten @ root, np.eye(5), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_gaussian_strategy_can_begin_there(name, x64):
+    """With one factor for all coordinates at least; gradient estimators only take the mean."""
+    strategy = make(name, Box(0.0, 1.0, shape=4), sigma=0.2)
+    x, fitness = found(4)
+    x[:, 2] = 0.5 + (x[:, 2] - 0.5) / 100
+    begun = strategy.init(0)
+    state = strategy.warm_start(begun, x, fitness)
+    assert [leaf.shape for leaf in jax.tree.leaves(state)] == [leaf.shape for leaf in jax.tree.leaves(begun)]
+    best = x[np.argsort(fitness)[:6]]
+    np.testing.assert_allclose(0.2 * state.mean, best.mean(axis=0), rtol=1e-12)
+    expected = np.sqrt(0.1**2 + best.var(axis=0))
+    deviations = 0.2 * np.asarray(strategy._deviations(state))
+    if hasattr(strategy, "learning_rate") and hasattr(strategy, "optimizer"):
+        np.testing.assert_array_equal(strategy._deviations(state), strategy._deviations(begun))
+    elif name == "LMMAES":
+        np.testing.assert_allclose(deviations, np.exp(np.log(expected).mean()), rtol=1e-9)
+    elif name == "CRFMNES":  # whose random vector comes on top
+        np.testing.assert_allclose(deviations, expected * np.sqrt(1 + np.square(begun.vector)), rtol=1e-9)
+    else:
+        np.testing.assert_allclose(deviations, expected, rtol=1e-9)
+    population, state = strategy.ask(state)
+    told = strategy.tell(state, population, jnp.sum(population, axis=1))
+    assert np.isfinite(told.mean).all()
+
+
+def test_a_similar_task_is_solved_sooner(x64):
+    """From what 200 evaluations of another one found, whose optimum is 0.1 away in all of 8 coordinates."""
+    strategy = CMAES(Box(-5.0, 5.0, shape=8))
+    x = np.random.RandomState(0).uniform(-5, 5, (200, 8))
+    x[:20] = 0.6 + 0.2 * np.random.RandomState(1).randn(20, 8)
+    fitness = jax.vmap(shifted_sphere)(x + 0.1)
+
+    def warm(key):
+        state = strategy.warm_start(strategy.init(key), x, fitness, width=0.1)
+        return run(strategy, shifted_sphere, None, 300, state=state, targets=[1e-3])
+
+    keys = jax.random.split(jax.random.key(0), 32)
+    warm_hits = np.median(jax.vmap(warm)(keys).hits)
+    (cold_hits,) = evaluations(strategy, [shifted_sphere], 300, target=1e-3)
+    assert 0 < warm_hits < 0.7 * cold_hits
+
+
+def test_every_run_of_a_batch_may_have_its_own_data():
+    strategy = SNES(Box(0.0, 1.0, shape=3))
+    many = [found(3, seed=seed) for seed in range(4)]
+    x, fitness = (np.stack(part) for part in zip(*many, strict=True))
+    fitness[0, :3] = np.nan
+    state = jax.jit(jax.vmap(strategy.warm_start))(jax.vmap(strategy.init)(jax.random.split(jax.random.key(0), 4)), x, fitness)
+    for i in range(1, 4):
+        np.testing.assert_allclose(0.2 * state.mean[i], x[i][np.argsort(fitness[i])[:6]].mean(axis=0), rtol=1e-5)
+    assert np.isfinite(state.mean).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [(CMAES, 0.95), (MAES, 0.95), (SNES, 0.95), (SepCMAES, 0.95), (XNES, 0.99), (DE, 0.5)]
+)
+def test_a_good_solution_from_outside_helps(kind, most, x64):
+    """Told in generations 5 to 7; the median fitness of the mean 5 later, over that without."""
+    strategy = kind(Box(-5.0, 5.0, shape=8))
+
+    def generation(state, at):
+        population, state = strategy.ask(state)
+        mixed = strategy.inject(state, population, jnp.full((1, 8), 0.72))
+        population = jnp.where((at >= 5) & (at < 8), mixed, population)
+        return strategy.tell(state, population, jax.vmap(shifted_sphere)(population)), None
+
+    def late(key, when):
+        at = jnp.arange(13, dtype=jnp.int32) + when
+        state = jax.lax.scan(generation, strategy.init(key), at)[0]
+        mean = strategy.mean(state) if hasattr(strategy, "mean") else strategy.best(state)
+        return shifted_sphere(mean)
+
+    keys = jax.random.split(jax.random.key(0), 32)
+    injected, alone = (np.median(jax.vmap(late, (0, None))(keys, when)) for when in (0, 100))
+    assert injected < most * alone
+
+
+@pytest.mark.parametrize("kind", [CMAES, MAES, SNES, SepCMAES, XNES, LMMAES, DXNESIC, CRFMNES, VkDCMAES, CEM])
+def test_a_bad_solution_from_far_away_does_no_harm(kind):
+    strategy = kind(Box(-np.inf, np.inf, shape=8), start=np.ones(8), sigma=0.5)
+    population, state = strategy.ask(strategy.init(0))
+    mixed = strategy.inject(state, population, np.full((1, 8), 1e6))
+    told = strategy.tell(state, mixed, jax.vmap(shifted_sphere)(mixed))
+    assert np.abs(strategy.mean(told) - 1).max() < 2
+    assert strategy.step_size(told) < 5
+
+
+def test_solutions_take_the_place_of_the_last_that_count():
+    strategy = CMAES({"a": Box(0.0, 1.0), "b": Box(-1.0, 1.0, shape=2)}, lam=5, lam_max=8)
+    population, state = strategy.ask(strategy.init(0))
+    solutions = {"a": np.asarray([0.25, 0.5]), "b": np.zeros((2, 2))}
+    mixed = strategy.inject(state, population, solutions)
+    np.testing.assert_array_equal(mixed["a"][3:5], [0.25, 0.5])
+    np.testing.assert_array_equal(mixed["b"][3:5], 0)
+    kept = np.asarray([0, 1, 2, 5, 6, 7])
+    assert_same(jax.tree.map(lambda leaf: leaf[kept], mixed), jax.tree.map(lambda leaf: leaf[kept], population))
+
+
+def test_what_cannot_be_injected():
+    strategy = CMAES(Box(0.0, 1.0, shape=3), lam=5)
+    population, state = strategy.ask(strategy.init(0))
+    with pytest.raises(ValueError, match=r"CMAES.inject\(solutions=...\) must be at most 5, .* generation, got 6"):
+        strategy.inject(state, population, np.zeros((6, 3)))
+    with pytest.raises(ValueError, match=r"CMAES.inject\(solutions=...\) must be finite and lie inside the box"):
+        strategy.inject(state, population, np.full((1, 3), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s, x, f: s.warm_start(s.init(0), x, f[:5]), r"CMAES.warm_start\(fitness=...\) must be \(60,\), one for each"),
+        (lambda s, x, f: s.warm_start(s.init(0), x + 1, f), r"CMAES.warm_start\(solutions=...\) must be finite and lie inside"),
+        (lambda s, x, f: s.warm_start(s.init(0), x[:, :2], f), r"CMAES.warm_start\(solutions=...\)"),
+        (
+            lambda s, x, f: s.warm_start(s.init(0), x[:5], f[:5]),
+            r"share=...\) leaves none of 5 .* at least 1 / 5, got 0.1",
+        ),
+        (lambda s, x, f: s.warm_start(s.init(0), x, f, share=2), r"share=...\) must be above 0 and at most 1, got 2"),
+        (lambda s, x, f: s.warm_start(s.init(0), x, f, width=0), r"width=...\) must be positive and finite, got 0"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(CMAES(Box(0.0, 1.0, shape=3)), *found(3))
