@@ -1,4 +1,4 @@
-"""Convergence on the sphere: as fast as that of the same strategies in other hands, steady, and no faster than theory has it."""
+"""Convergence on the sphere: as fast as that of the same strategies in other hands, steady, and no faster than in theory."""
 
 import cmaes
 import jax
