@@ -14,7 +14,7 @@ import pytest
 from variants import VARIANTS, assert_same, box, close, exact, learnt, make, shifted_sphere
 
 import jaxes
-from jaxes import ES, Box, Portfolio, Restart, StopReason, run
+from jaxes import ES, Box, Portfolio, Reevaluate, Restart, StopReason, run
 from jaxes.strategies import ALL
 
 # The scope lets pytest run all tests of a variant one after the other.
@@ -49,7 +49,7 @@ def alone(strategy, key, generations, state=None, **args):
 def test_the_table_holds_every_public_strategy():
     public = {getattr(jaxes, name) for name in jaxes.__all__}
     strategies = {c for c in public if isinstance(c, type) and issubclass(c, jaxes.strategy.Strategy)}
-    assert strategies == {*ALL, Portfolio, Restart}
+    assert strategies == {*ALL, Portfolio, Reevaluate, Restart}
     assert {type(make(name, box())) for name in VARIANTS} == set(ALL)
 
 

@@ -130,9 +130,10 @@ class LMMAES(Controlled):
 
     def _rates(self, lam: Any) -> tuple[Any, Any]:
         """c_sigma and c_c (m,)."""
-        d, xp = self.space.dimension, np if isinstance(lam, int) else jnp
-        age = np.arange(self.directions or 0)
-        return xp.minimum(0.5, 2 * lam / d), xp.minimum(0.5, lam / d * xp.asarray(0.25**age, dtype=getattr(lam, "dtype", None)))
+        share, age = lam / self.space.dimension, np.arange(self.directions or 0)
+        if isinstance(lam, int):
+            return min(0.5, 2 * share), np.minimum(0.5, share / 4.0**age)
+        return jnp.minimum(0.5, 2 * share), jnp.minimum(0.5, share / jnp.asarray(4.0**age, share.dtype))
 
     def _multiplied(self, vectors: jax.Array, generation: jax.Array) -> tuple[LowRank, LowRank]:
         """The product of the factors (1 - c_d) I + c_d m_j m_j^T, the first one applied first, and its inverse."""
