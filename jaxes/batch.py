@@ -37,9 +37,10 @@ INTERVAL = 0.25
 NARROWER = 4
 """Runs are gathered into batches as wide as all of them, or narrower by powers of this. Each width is a program of its own."""
 
-WORTH = 5e9
-"""Floating-point operations wasted on runs that were not in their batch's stage before a narrower program is compiled: about
-what a core does meanwhile."""
+WORTH = 2e9
+"""Floating-point operations wasted on runs that were not in their batch's stage before a narrower program is compiled, and
+twice as many before the next: about what a core does meanwhile. BIPOP-CMA-ES on Rastrigin's function in 5-D then makes use of
+.29 of the candidates with 256 runs, and of .38 with 1,024, at 1.8 times the cost."""
 
 Axes = tuple[int | None, ...]
 
@@ -128,7 +129,7 @@ class Gathering:
         stage = int(waiting.argmax())
         mine = int(waiting[stage])
         widths = [total]
-        while widths[-1] > 1 and self.wasted[stage] > 0 and self.wasted[stage] * self._operations > WORTH:
+        while widths[-1] > 1 and self.wasted[stage] > 0 and self.wasted[stage] * self._operations > len(widths) * WORTH:
             widths.append(-(-widths[-1] // NARROWER))
         width = min(width for width in widths if width >= mine)
         narrower = max((other for other in widths if other < width), default=0)
