@@ -98,7 +98,7 @@ class MAES(Controlled):
             + p.c_1 / 2 * _mul(state.matrix, path)[:, None] * path[None, :]
             + p.c_mu / 2 * _mul((weights[:, None] * y).T, z)
         )  # M11, M (I + c_1 / 2 (s s^T - I) + c_mu / 2 (sum of w z z^T - I))
-        usable = jnp.isfinite(matrix).all()
+        usable = jnp.isfinite(jnp.linalg.norm(matrix, axis=1)).all()
         matrix = jnp.where(usable, matrix, state.matrix)
         deviations = jnp.linalg.norm(matrix, axis=1)
         largest = deviations.max()
