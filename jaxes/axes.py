@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxes import random
-from jaxes.pytree import pytree, static
+from jaxes.pytree import pytree, static, where
 from jaxes.settings import initial_deviations
 from jaxes.space import Space
 from jaxes.strategy import Purpose, State, StopReason, Strategy, first_reason, stream
@@ -91,8 +91,8 @@ class AxisSearch(Strategy):
         other = random.uniform(stream(state, Purpose.SAMPLE), state.base.shape, state.base.dtype)
         best, vertex = _best(state), _vertices(state)
         places = jnp.where(generation % 2 == 0, vertex, _easiest(state))
-        for when, where in ((0, other), (1, 0.0), (2, 1.0)):
-            places = jnp.where(generation == when, where, places)
+        for when, place in ((0, other), (1, 0.0), (2, 1.0)):
+            places = jnp.where(generation == when, place, places)
         return places, jnp.where(first, state.base, best), jnp.where(first, other, vertex)
 
     def _ask(self, state):
@@ -112,7 +112,7 @@ class AxisSearch(Strategy):
         error = jnp.abs(told - base - jnp.sum(terms - base))
         size = jnp.abs(told) + jnp.abs(base) + jnp.sum(jnp.abs(terms) + jnp.abs(base))
         known = _inserted(state.places, state.values, state.base, jnp.where(first, base, jnp.inf))
-        known = jax.tree.map(lambda a, b: jnp.where(first, a, b), known, (state.places, state.values))
+        known = where(first, known, (state.places, state.values))
         places, values = _inserted(*known, places, singles)
         return dataclasses.replace(
             state,

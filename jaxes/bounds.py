@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxes.checks import check_integer
-from jaxes.pytree import pytree, static
+from jaxes.pytree import pytree, static, where
 
 SQRT2 = 2**0.5
 
@@ -143,7 +143,7 @@ class Resample(Nearest):
         def again(carry):
             attempt, taken = carry
             out = outside(taken[0])
-            return attempt + 1, jax.tree.map(lambda new, old: jnp.where(out, new, old), draw(attempt), taken)
+            return attempt + 1, where(out, draw(attempt), taken)
 
         def go_on(carry):
             attempt, (x, _) = carry

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from jaxes.checks import as_key, as_leaf, check_integer, check_value
 from jaxes.objective import Objective, as_objective, as_static, check_objective
-from jaxes.pytree import node_types, pytree, static
+from jaxes.pytree import node_types, pytree, static, where
 from jaxes.result import History, Result
 from jaxes.stop import Stop, StopReason, as_stop
 from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, prepared, stream
@@ -320,7 +320,7 @@ def _unless_stopped(stage: int, task: Task, progress: Progress) -> Progress:
     """One generation of a run that is active in a stage; any other stays bit for bit as it is."""
     going_on = in_stage(stage, task, progress)
     after = _generation(task, task.strategy.stages[stage], progress)
-    return jax.tree.map(lambda a, b: jnp.where(going_on, a, b), after, progress)
+    return where(going_on, after, progress)
 
 
 def _generation(task: Task, strategy: Strategy, progress: Progress) -> Progress:

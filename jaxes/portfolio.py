@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from jaxes.axes import AxisSearch
 from jaxes.checks import check_integer
-from jaxes.pytree import assign, pytree, static
+from jaxes.pytree import assign, pytree, static, where
 from jaxes.settings import check_beginning, point, positive
 from jaxes.space import Space, as_space
 from jaxes.stages import Plan, Staged, most_generations
@@ -141,11 +141,11 @@ class Portfolio(Staged):
         paused = jnp.where(stage == EVOLUTION, state.over == StopReason.GENERATIONS, old.paused)
         evolve = dataclasses.replace(self._plan(EVOLUTION, 1, start), resumed=paused)
         grow = self._plan(GROWING + jnp.minimum(old.growth, self.doublings), 1, start)
-        plan = _either(due == GROWN, grow, evolve)
+        plan = where(due == GROWN, grow, evolve)
         contracted = (stage == EVOLUTION) & ~paused & (state.over != StopReason.WORSE)
-        plan = _either(contracted, self._plan(LOCAL, FINISH_EVOLUTION, evolution.best), plan)
-        local = _either(axes.separable, self._plan(LOCAL, FINISH_AXES, axes.best), self._plan(LOCAL, 1, self._given(start)))
-        plan = _either(stage == AXES, local, plan)
+        plan = where(contracted, self._plan(LOCAL, FINISH_EVOLUTION, evolution.best), plan)
+        local = where(axes.separable, self._plan(LOCAL, FINISH_AXES, axes.best), self._plan(LOCAL, 1, self._given(start)))
+        plan = where(stage == AXES, local, plan)
 
         purpose = jnp.where(stage == AXES, PRELUDE, jnp.where(contracted, EVOLVED, due)).astype(jnp.int32)
         growth = old.growth + (plan.stage >= GROWING).astype(jnp.int32)
@@ -156,7 +156,3 @@ class Portfolio(Staged):
         stage = jnp.asarray(stage, jnp.int32)
         most = jnp.where(stage == EVOLUTION, max(1, SLICE * d // INDIVIDUALS), most_generations(d, sizes[LOCAL]))
         return Plan(stage, sizes[stage], jnp.asarray(scale, start.dtype), start, most, jnp.zeros((), bool))
-
-
-def _either(condition: jax.Array, a: Plan, b: Plan) -> Plan:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)

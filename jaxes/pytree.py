@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 
 T = TypeVar("T")
 
@@ -52,6 +53,11 @@ def pytree(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def where(condition: Any, a: T, b: T) -> T:
+    """`jnp.where` for every leaf of two pytrees of the same structure."""
+    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
 
 
 def assign(value: Any, **changes: Any) -> None:

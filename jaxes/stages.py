@@ -20,7 +20,7 @@ from jax import lax
 
 from jaxes import random
 from jaxes.objective import Objective
-from jaxes.pytree import pytree, static
+from jaxes.pytree import pytree, static, where
 from jaxes.space import Space
 from jaxes.stop import Stop
 from jaxes.strategy import LIMIT, Purpose, State, StopReason, Strategy
@@ -195,7 +195,7 @@ class Staged(Strategy):
             new = self.member(kinds.index(kind), plan)._init(blank)
             if members is not None:
                 mine = jnp.any(plan.stage == jnp.asarray([i for i, k in enumerate(kinds) if k == kind], jnp.int32))
-                new = jax.tree.map(lambda a, b, mine=mine & ~plan.resumed: jnp.where(mine, a, b), new, members[kind])
+                new = where(mine & ~plan.resumed, new, members[kind])
             begun.append(new)
         return tuple(begun)
 
@@ -226,7 +226,7 @@ class Staged(Strategy):
             since=state.generation,
         )
         going_on = state.ended == StopReason.RUNNING
-        state = jax.tree.map(lambda a, b: jnp.where(going_on, a, b), begun, state)
+        state = where(going_on, begun, state)
         return dataclasses.replace(state, over=jnp.int32(StopReason.RUNNING))
 
     def _ask(self, state):

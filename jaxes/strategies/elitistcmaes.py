@@ -23,7 +23,7 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 
 from jaxes.gaussian import Gaussian, GaussianState, condition, fitted_root, floor, reach, shortest_axis
-from jaxes.pytree import pytree, static
+from jaxes.pytree import pytree, static, where
 from jaxes.strategy import StopReason
 
 ANCESTORS = 5
@@ -99,7 +99,7 @@ class ElitistCMAES(Gaussian):
         success = first | (value <= state.parent_fitness[0])
         ancestors = jnp.where(success, jnp.roll(state.parent_fitness, 1).at[0].set(value), state.parent_fitness)
         adapted = self._adapted(state, (child - state.mean) / state.sigma, success, value > state.parent_fitness[-1])
-        told = jax.tree.map(lambda old, new: jnp.where(first, old, new), _own(state), _own(adapted))
+        told = where(first, _own(state), _own(adapted))
         mean = jnp.where(success, child, state.mean)
         told["sigma"] = floor(told["sigma"], mean, jnp.linalg.norm(told["root"], axis=1))
         return dataclasses.replace(state, **told, mean=mean, parent_fitness=ancestors)
@@ -137,7 +137,7 @@ class ElitistCMAES(Gaussian):
             state, sigma=sigma * scale, root=root / scale, whiten=whiten * scale, path=path / scale, success=rate
         )
         kept_back = dataclasses.replace(state, sigma=sigma, success=rate)
-        return jax.tree.map(lambda new, old: jnp.where(usable, new, old), told, kept_back)
+        return where(usable, told, kept_back)
 
     def _deviations(self, state):
         return state.sigma * jnp.linalg.norm(state.root, axis=1)

@@ -26,7 +26,7 @@ from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
 from jaxes.gaussian import floor
-from jaxes.pytree import assign, pytree
+from jaxes.pytree import assign, pytree, where
 from jaxes.strategies.cmaes import CMAESState, Factored, _mul
 
 BETA_MEAN, BETA_COVARIANCE = 0.1, 0.03
@@ -132,4 +132,4 @@ class LRACMAES(Factored):
         eta = jnp.minimum(rate.eta * jnp.exp(jnp.minimum(GAMMA * rate.eta, beta) * aim), 1)
         # A candidate from far away, as a user may tell, says nothing of what sampling does.
         known = jnp.isfinite(square) & jnp.isfinite(signal) & jnp.isfinite(eta)
-        return jax.tree.map(lambda new, old: jnp.where(known, new, old), Rate(eta, average, square), rate)
+        return where(known, Rate(eta, average, square), rate)
