@@ -5,10 +5,10 @@
   in which samples are standard normal; which of them ranks better decides.
 - "msr", the median success rule: by how many candidates are better than what three tenths of the last generation reached.
 
-References: N. Hansen, A. Atamna & A. Auger, How to assess step-size adaptation mechanisms in randomised search, PPSN 2014,
-section 2, with the damping of Y. Akimoto & N. Hansen, Projection-based restricted covariance matrix adaptation for high
-dimension, GECCO 2016 ("tpa"). O. Ait Elhara, A. Auger & N. Hansen, A median success rule for non-elitist evolution strategies,
-GECCO 2013 ("msr"), where the tenths fall between two candidates weighted as pycma does.
+References: N. Hansen, A. Atamna & A. Auger, How to assess step-size adaptation mechanisms in randomised search, PPSN 2014, with
+the damping of Y. Akimoto & N. Hansen, Projection-based restricted covariance matrix adaptation for high dimension, GECCO 2016
+("tpa"). O. Ait Elhara, A. Auger & N. Hansen, A median success rule for non-elitist evolution strategies, GECCO 2013 ("msr"),
+where the tenths fall between two candidates weighted as pycma does.
 """
 
 from __future__ import annotations
