@@ -82,11 +82,7 @@ def test_the_first_two_candidates_lie_ahead_and_behind(x64):
     [
         (CMAES, "tpa", 850, 1030),
         (CMAES, "msr", 1320, 1610),
-        (MAES, "tpa", 890, 1100),
-        (MAES, "msr", 1330, 1620),
         (SepCMAES, "tpa", 780, 960),
-        (SepCMAES, "msr", 1220, 1500),
-        (LMMAES, "tpa", 2100, 2900),
         (LMMAES, "msr", 1450, 1800),
         (VkDCMAES, "msr", 1350, 1660),
     ],
