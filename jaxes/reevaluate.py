@@ -102,7 +102,7 @@ class Reevaluate(Strategy):
 
     def mean(self, state: Any) -> Any:
         """The mean of what the strategy would sample next, as a solution: less lucky than the best."""
-        return self.strategy.mean(state)  # type: ignore[attr-defined]
+        return self.strategy.mean(state)  # type: ignore[attr-defined] # which strategies with a mean have
 
     def step_size(self, state):
         return self.strategy.step_size(state)

@@ -23,7 +23,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes import random
-from jaxes.checks import as_key, describe
+from jaxes.checks import as_key, describe, is_traced
 from jaxes.pytree import pytree
 from jaxes.settings import points
 from jaxes.space import Space
@@ -224,8 +224,9 @@ class Strategy(abc.ABC):
         solutions = points(name, self.space, "solutions", solutions)
         count = len(jax.tree.leaves(solutions)[0])
         due = self.due(state)
-        if count > (due if isinstance(due, int) else self.population_size):
-            raise ValueError(f"{name}(solutions=...) must be at most {due}, the candidates of a generation, got {count}.")
+        most = self.population_size if is_traced(due) else int(due)
+        if count > most:
+            raise ValueError(f"{name}(solutions=...) must be at most {most}, the candidates of a generation, got {count}.")
         at = due - count + jnp.arange(count, dtype=jnp.int32)
         return jax.tree.map(lambda all_of_them, new: all_of_them.at[at].set(new), population, solutions)
 

@@ -41,7 +41,7 @@ def crfmnes_states(d: int, lam: int) -> dict[str, np.ndarray]:
     names = ("m", "sigma", "D", "v", "ps", "pc")
     states = [[np.array(getattr(peer, name)).ravel() for name in names]]
     for generation in range(GENERATIONS):
-        np.random.seed(generation)  # noqa: NPY002 - again
+        np.random.seed(generation)  # noqa: NPY002 - the peer draws from this generator
         peer.one_iteration()
         states.append([np.array(getattr(peer, name)).ravel() for name in names])
     return {name: np.stack(values) for name, values in zip(names, zip(*states, strict=True), strict=True)}

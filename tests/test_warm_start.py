@@ -14,8 +14,6 @@ NAMES = [name for name, options in VARIANTS.items() if name == getattr(options.g
 NAMES = [name for name in NAMES if issubclass(VARIANTS[name]["kind"], Gaussian)] + ["CMAES symmetric", "IAMaLGaM univariate"]
 """One of each kind, and two that are more than options."""
 
-UNCORRELATED = {"SepCMAES", "SNES", "CEM", "VkDCMAES", "IAMaLGaM"}
-
 
 def found(d, n=60, seed=0):
     """Solutions (n, d) in the unit box and their fitness."""

@@ -48,11 +48,19 @@ def shaped(fitness: jax.Array, shaping: str) -> jax.Array:
 def utilities(n: Any, rows: int | None = None, dtype: Any = None) -> Any:
     """(n,) of ranks, best first, summing to zero (Wierstra et al. 2014, section 3.1). With `rows`, n is a number at most as
     large, known or traced, and there are `rows` of `dtype`, zeros after the first n."""
+    raw = raw_utilities(n, rows, dtype)
+    if rows is None:
+        return raw / raw.sum() - 1 / n
+    n = jnp.asarray(n, dtype)
+    return raw / raw.sum() - jnp.where(jnp.arange(1, rows + 1, dtype=dtype) <= n, 1 / n, 0)
+
+
+def raw_utilities(n: Any, rows: int | None = None, dtype: Any = None) -> Any:
+    """The same before they are made to sum to one, less the part that is the same for all."""
     xp: Any = np if rows is None else jnp
     n = n if rows is None else jnp.asarray(n, dtype)
     rank = xp.arange(1, (n if rows is None else rows) + 1, dtype=dtype)
-    raw = xp.maximum(0, xp.log(n / 2 + 1) - xp.log(rank))
-    return raw / raw.sum() - xp.where(rank <= n, 1 / n, 0)
+    return xp.maximum(0, xp.log(n / 2 + 1) - xp.log(rank))
 
 
 def _finite(fitness: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, condition, fitted_root, floor, reach, shortest_axis
+from jaxes.gaussian import GaussianState, Rooted, finite, fitted_root, floor, within_reach
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -53,7 +53,7 @@ class Proposal(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Factored(Controlled):
+class Factored(Controlled, Rooted):
     """A strategy whose state is or has a `CMAESState`: its covariance matrix is kept with a root and the root's inverse."""
 
     _: KW_ONLY
@@ -72,9 +72,6 @@ class Factored(Controlled):
         scale, root = fitted_root(steps, width)
         return self._factored(dataclasses.replace(state, sigma=scale), _mul(root, root.T))
 
-    def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
-
     def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
         """What CMA-ES learns from points (lam, d) and their fitness (lam,)."""
         d = self.space.dimension
@@ -84,8 +81,7 @@ class Factored(Controlled):
         best = jnp.maximum(w, 0)
         y = (u - state.mean[None, :]) / state.sigma
         z = _mul(y, state.whiten.T)
-        near = reach(z)
-        y, z = jnp.where(near > 0, near * y, 0), jnp.where(near > 0, near * z, 0)
+        y, z = within_reach(z, y, z)
 
         mean = state.mean + state.sigma * _mul(best, y)  # 42
         moved = _mul(best, z)
@@ -130,9 +126,7 @@ class Factored(Controlled):
             definite = values.min() >= eps * values.max()
             covariance = jnp.where(definite, covariance, _mul(vectors * jnp.square(axes)[None, :], vectors.T))
             root, whiten = _mul(vectors * axes[None, :], vectors.T), _mul(vectors / axes[None, :], vectors.T)
-        # Sums of rows, a product of matrices, are taken in a fraction of the time that looking at every number takes.
-        ones = jnp.ones_like(root[0])
-        usable = jnp.isfinite(_mul(whiten, ones) + _mul(root, ones)).all() & (scale > 0)
+        usable = finite(whiten) & finite(root) & (scale > 0)
         new = {"covariance": covariance, "root": root, "whiten": whiten}
         new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
         scale = jnp.where(usable, jnp.sqrt(scale), 1)
@@ -141,12 +135,6 @@ class Factored(Controlled):
 
     def _deviations(self, state):
         return state.sigma * jnp.sqrt(jnp.diagonal(state.covariance))
-
-    def _condition(self, state):
-        return condition(state.root, state.whiten)
-
-    def _axis(self, state, index):
-        return state.sigma * shortest_axis(state.whiten)
 
 
 @pytree

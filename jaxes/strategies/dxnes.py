@@ -31,12 +31,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, fitted_deviations, floor, reach
+from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, Rooted, fitted_deviations, floor, reach
 from jaxes.operators import cma
 from jaxes.operators.sampling import normal_vectors
 from jaxes.operators.selection import ranks
+from jaxes.operators.shaping import raw_utilities
 from jaxes.pytree import pytree, static
-from jaxes.strategies.nes import LONGEST, Rooted, _mul, _turned, _usable
+from jaxes.strategies.nes import LONGEST, _mul, _turned, _usable
 from jaxes.strategy import Purpose, stream
 
 MOST = 0.9
@@ -88,8 +89,8 @@ def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
 
 def _weights(lam: int) -> tuple[np.ndarray, float]:
     """(lam,) what ranks weigh before they are made to sum to one, and how many candidates that amounts to."""
-    raw = np.maximum(0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))
-    return raw, float(cma.effective(raw))
+    raw = raw_utilities(lam)
+    return raw, cma.effective(raw)
 
 
 def _choose(moves: jax.Array, stagnates: jax.Array, *values: ArrayLike) -> jax.Array:

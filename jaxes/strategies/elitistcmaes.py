@@ -20,9 +20,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import solve_triangular
 
-from jaxes.gaussian import Gaussian, GaussianState, condition, fitted_root, floor, reach, shortest_axis
+from jaxes.gaussian import GaussianState, Rooted, floor, within_reach
 from jaxes.pytree import pytree, static, where
 from jaxes.strategy import StopReason
 
@@ -45,7 +44,7 @@ class ElitistCMAESState(GaussianState):
 
 
 @pytree
-class ElitistCMAES(Gaussian):
+class ElitistCMAES(Rooted):
     """The (1+1)-CMA-ES (Igel, Suttorp & Hansen 2006), with active covariance matrix adaptation (Arnold & Hansen 2010).
 
     Args:
@@ -84,11 +83,6 @@ class ElitistCMAES(Gaussian):
             path=jnp.zeros_like(state.mean),
         )
 
-    def _fitted(self, state, steps, width):
-        scale, root = fitted_root(steps, width)
-        whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
-        return dataclasses.replace(state, sigma=scale, root=root, whiten=whiten)
-
     def _points(self, state, z):
         step = state.sigma * _mul(z, state.root.T)
         return state.mean[None, :] + jnp.where(state.generation == 0, 0, step)
@@ -112,8 +106,7 @@ class ElitistCMAES(Gaussian):
         sigma = state.sigma * jnp.exp((rate - TARGET) / (1 - TARGET) / (1 + d / 2))
 
         z = _mul(state.whiten, y)
-        factor = reach(z[None, :])[0]
-        y, z = jnp.where(factor > 0, factor * y, 0), jnp.where(factor > 0, factor * z, 0)
+        y, z = within_reach(z, y, z)
         stalled = rate >= THRESHOLD
         path = (1 - c) * state.path + jnp.where(stalled, 0, (c * (2 - c)) ** 0.5 * y)
         path = jnp.where(success, path, state.path)
@@ -138,15 +131,6 @@ class ElitistCMAES(Gaussian):
         )
         kept_back = dataclasses.replace(state, sigma=sigma, success=rate)
         return where(usable, told, kept_back)
-
-    def _deviations(self, state):
-        return state.sigma * jnp.linalg.norm(state.root, axis=1)
-
-    def _condition(self, state):
-        return condition(state.root, state.whiten)
-
-    def _axis(self, state, index):
-        return state.sigma * shortest_axis(state.whiten)
 
 
 def _own(state: ElitistCMAESState) -> dict[str, jax.Array]:

@@ -27,7 +27,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_deviations, floor, reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, within_reach
 from jaxes.operators.cma import better_half, effective
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
@@ -105,8 +105,7 @@ class LMMAES(Controlled):
 
         step = _mul(w, (u - state.mean[None, :]) / state.sigma)
         z = _times(state.inverse, state.vectors, step[None, :])[0]
-        factor = reach(z[None, :])[0]
-        step, z = jnp.where(factor > 0, factor * step, 0), jnp.where(factor > 0, factor * z, 0)
+        step, z = within_reach(z, step, z)
         mean = state.mean + state.sigma * step
         path = (1 - c_sigma) * state.path + (mu_eff * c_sigma * (2 - c_sigma)) ** 0.5 * z
         rates = jnp.asarray(c_c, u.dtype)[:, None]

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_root, floor, reach
+from jaxes.gaussian import GaussianState, finite, fitted_root, floor, reach
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -98,8 +98,7 @@ class MAES(Controlled):
             + p.c_1 / 2 * _mul(state.matrix, path)[:, None] * path[None, :]
             + p.c_mu / 2 * _mul((weights[:, None] * y).T, z)
         )  # M11, M (I + c_1 / 2 (s s^T - I) + c_mu / 2 (sum of w z z^T - I))
-        usable = jnp.isfinite(jnp.linalg.norm(matrix, axis=1)).all()
-        matrix = jnp.where(usable, matrix, state.matrix)
+        matrix = jnp.where(finite(matrix), matrix, state.matrix)
         deviations = jnp.linalg.norm(matrix, axis=1)
         largest = deviations.max()
         scale = jnp.where((largest > 1e4) | (largest < 1e-4), largest, 1)

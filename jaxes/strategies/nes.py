@@ -23,11 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import Gaussian, GaussianState, condition, fitted_deviations, fitted_root, floor, reach, shortest_axis
+from jaxes.gaussian import Gaussian, GaussianState, Rooted, condition, fitted_deviations, floor, within_reach
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import utilities
@@ -47,28 +46,6 @@ class XNESState(GaussianState):
     sigma: jax.Array  # () step size
     root: jax.Array  # (d, d) B, of determinant 1: the covariance matrix is sigma**2 B B^T
     whiten: jax.Array  # (d, d) the inverse of B
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rooted(Gaussian):
-    """What XNES and DX-NES-IC share, whose states hold a covariance matrix as sigma**2 B B^T and the inverse of B."""
-
-    def _fitted(self, state, steps, width):
-        scale, root = fitted_root(steps, width)
-        whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
-        return dataclasses.replace(state, sigma=scale, root=root, whiten=whiten)
-
-    def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
-
-    def _deviations(self, state):
-        return state.sigma * jnp.linalg.norm(state.root, axis=1)
-
-    def _condition(self, state):
-        return condition(state.root, state.whiten)
-
-    def _axis(self, state, index):
-        return state.sigma * shortest_axis(state.whiten)
 
 
 @pytree
@@ -99,8 +76,7 @@ class XNES(Rooted):
         w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
         step = u - state.mean[None, :]
         z = _mul(step / state.sigma, state.whiten.T)
-        near = reach(z)
-        step, z = jnp.where(near > 0, near * step, 0), jnp.where(near > 0, near * z, 0)
+        step, z = within_reach(z, step, z)
         turned = _turned(state.root, state.whiten, step / state.sigma, z, w, eta)
         root, whiten, _ = _usable(turned, state.root, state.whiten)
         mean = state.mean + _mul(w, step)
@@ -148,8 +124,7 @@ class SNES(Gaussian):
         w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
         step = u - state.mean[None, :]
         z = step / state.deviations[None, :]
-        near = reach(z)
-        step, z = jnp.where(near > 0, near * step, 0), jnp.where(near > 0, near * z, 0)
+        step, z = within_reach(z, step, z)
         mean = state.mean + _mul(w, step)
         growth = jnp.clip(eta / 2 * _mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
         deviations = jax.vmap(lambda s, m: floor(s, m[None], jnp.ones_like(m)[None]))(state.deviations * jnp.exp(growth), mean)
