@@ -26,7 +26,7 @@ def _compiled_programs_are_let_go():
     """Every program takes some of the mappings of memory that a process may have, 65,530 on Linux, and XLA aborts without."""
     yield
     maps = pathlib.Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 10_000:
+    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
 
 
