@@ -2,6 +2,7 @@
 
 from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
+from jaxes.checkpoint import Checkpoint
 from jaxes.loop import run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.optimizers import clipup
@@ -60,6 +61,7 @@ __all__ = [
     "SNES",
     "XNES",
     "Box",
+    "Checkpoint",
     "Clip",
     "ElitistCMAES",
     "GuidedES",

@@ -1,31 +1,33 @@
 """Many runs at once, driven from the host: what `sweep` and `minimize` share.
 
 The compiled program runs as many generations as take about the report interval, then the host looks: progress, callbacks,
-Ctrl-C. How the generations are cut changes no result, and no length of a cut is a new program.
+checkpoints, Ctrl-C. How the generations are cut changes no result, and no length of a cut is a new program.
 
 Runs of a strategy of several stages are sorted by the stage that they are in: those of one stage go on together until a quarter
 of them have left it. While little is wasted, in a batch of all runs; later gathered into a batch of their own, of one of a few
 widths, so that the others cost nothing. Who is gathered with whom follows from the runs alone and not from the clock, so that
 the same call gives the same numbers.
+
+Over several devices, each has its share of the runs and gathers among them, and loops for as long as its own runs take: devices
+meet only when the host looks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import signal
+import math
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxes.loop import Progress, Task, active, advance, begin, finish, in_stage, prepare, record_buffer, rows_of
+from jaxes.devices import Devices, fetched
+from jaxes.loop import Task, active, advance, begin, finish, in_stage, prepare, record_buffer, rows_of
 from jaxes.pytree import pytree
 from jaxes.result import Result
 from jaxes.stages import Staged
@@ -44,6 +46,8 @@ twice as many before the next: about what a core does meanwhile. BIPOP-CMA-ES on
 
 Axes = tuple[int | None, ...]
 
+ONE = Devices()
+
 
 @pytree
 class Look:
@@ -55,7 +59,31 @@ class Look:
     generation: jax.Array  # int32, how many were told
     spent: jax.Array  # int32 evaluations
     share: jax.Array  # of what the run may take, from 0 to 1; 1 where it has stopped
+    fitness: jax.Array  # best so far, minimised
+    step_size: jax.Array  # largest standard deviation of what is sampled next
+    best: jax.Array  # (d,) the best candidate of all runs; of each device's, while it is put together
     occupancy: Any = 1.0  # the share of evaluated candidates that were of use to a run so far
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Of a batch, what is no array: a part of every compiled program."""
+
+    structure: Any  # of the task
+    axes: Axes  # the vmap axis of each of its leaves
+    devices: Devices
+
+    def of_runs(self, function: Callable, arguments: tuple[int, ...], results: Any) -> Callable:
+        """A function of (task, what belongs to one run...) as one of (the task's leaves, what belongs to all runs...); with
+        the axes of the runs."""
+
+        def local(leaves, *batched):
+            def one(*both):
+                return function(self.structure.unflatten(both[len(arguments) :]), *both[: len(arguments)])
+
+            return jax.vmap(one, in_axes=(*arguments, *self.axes))(*batched, *leaves)
+
+        return self.devices.mapped(local, (list(self.axes), *arguments), results)
 
 
 def keys_of_runs(key: jax.Array, runs: int) -> jax.Array:
@@ -68,87 +96,256 @@ def drive(
     axes: Axes,
     keys: jax.Array,
     generations: int,
-    report: Callable[[Progress, Look], bool | None] | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
+    *,
+    runs: int | None = None,
+    devices: Devices = ONE,
+    report: Callable[[Look], bool | None] | None = None,
+    interrupted: Callable[[], StopReason] = lambda: StopReason.RUNNING,
+    keeper: Any = None,
 ) -> Result:
-    """The results of runs with keys (n,), leaves of `task` batched where `axes` says so.
+    """The results of runs with keys (n,), leaves of `task` batched where `axes` says so. With `runs`, of the first ones only;
+    the others make up the shape.
 
-    `report(progress, look)` is called about every `INTERVAL` seconds, and ends all runs when it returns True.
+    `report(look)` is called about every `INTERVAL` seconds, and ends all runs when it returns True, as `interrupted()` does
+    with a reason. `keeper` is a `jaxes.checkpoint.Keeper`: what it has of these runs is not run again.
     """
-    leaves, structure = jax.tree.flatten(task)
-    progress, records = _start(leaves, structure, axes, keys, np.int32(generations), rows_of(task, generations))
-    look = _seen(_look(leaves, structure, axes, progress))
-    gathering = Gathering(task, axes)
-    steps: dict[tuple[int, int], int] = {}  # of each program, the generations that take about the interval
-    halted = interrupted()
-    while (look.active | look.pending).any():
-        if look.pending.any():
-            progress = _prepare(leaves, structure, axes, progress)
-            look = _seen(_look(leaves, structure, axes, progress))
-        if halted or not look.active.any():
-            break
-        stage, lanes, idle = gathering.next(look)
-        mine = progress, records, leaves
+    batch = Batch(task, axes, keys, generations, runs=runs, devices=devices)
+    if keeper is not None and (result := keeper.result(batch.result_like())) is not None:
+        return result
+    batch.begin(None if keeper is None else keeper.snapshot(batch.snapshot_like()))
+    ended = devices.agreed(interrupted())
+    while batch.gather(bool(ended)):
+        done = batch.advance(LIMIT if keeper is None else keeper.most)
+        ended = interrupted()
+        if report is not None and _is_true(report(batch.look)):
+            ended = StopReason.INTERRUPTED
+        ended = devices.agreed(ended)
+        if keeper is not None:
+            keeper.look(batch, done, bool(ended))
+    result = batch.finish(ended)
+    if keeper is not None and not ended:
+        keeper.finish(result)
+    return result
+
+
+class Batch:
+    """Runs between two looks of the host.
+
+    Over several devices there are as many lanes as make their shares equal; those beyond the last run never begin.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        axes: Axes,
+        keys: jax.Array,
+        generations: int,
+        *,
+        runs: int | None = None,
+        devices: Devices = ONE,
+    ):
+        objective = dataclasses.replace(task.objective, along=devices.names)
+        leaves, structure = jax.tree.flatten(dataclasses.replace(task, objective=objective))
+        given = keys.shape[0]
+        self.runs = given if runs is None else runs
+        self.width = -(-given // devices.shares) * devices.shares
+        self.lanes = np.arange(self.width) % given
+        if self.width > given:
+            keys = keys[self.lanes]
+            leaves = [leaf if axis is None else leaf[self.lanes] for leaf, axis in zip(leaves, axes, strict=True)]
+        self.used = np.arange(self.width) < self.runs
+        self.layout = Layout(structure, axes, devices)
+        self.leaves = devices.place(leaves, list(axes))
+        self.gathering = Gathering(task, axes, self.width, devices.shares)
+        self.steps: dict[tuple[int, int], int] = {}  # of each program, the generations that take about the interval
+        self.mine: Any = None  # lanes, progress, records and leaves of those that were gathered, if not all were
+
+        arguments = (*devices.place((keys, self.used), (0, 0)), np.int32(generations))
+        self.started = functools.partial(_start, self.layout, rows_of(task, generations), self.leaves, *arguments)
+
+    def begin(self, snapshot: dict[str, Any] | None) -> None:
+        """At the beginning, or where a snapshot was taken."""
+        if snapshot is None:
+            self.progress, self.records = self.started()
+        else:
+            self._restore(snapshot)
+        self._look()
+
+    def _look(self) -> None:
+        self.seen = jax.tree.map(np.asarray, _look(self.layout, self.leaves, self.progress))
+
+    @property
+    def look(self) -> Look:
+        """Of the runs alone."""
+        share = self.width // len(self.seen.best)
+        best = self.seen.best[self.seen.fitness.argmin() // share]
+        cut = jax.tree.map(lambda leaf: leaf[: self.runs], dataclasses.replace(self.seen, best=None, occupancy=None))
+        return dataclasses.replace(cut, best=best, occupancy=self.gathering.occupancy)
+
+    def gather(self, ended: bool) -> bool:
+        """Finds who is to go on, when those that were to have done so. False if nobody is, or all have `ended`."""
+        if self.gathering.going_on and not ended:
+            return True
+        if self.seen.pending.any():
+            self.progress = _prepare(self.layout, self.leaves, self.progress)
+            self._look()
+        if ended or not self.seen.active.any():
+            return False
+        self.gathering.gather(self.seen)
+        self._take()
+        return True
+
+    def _take(self) -> None:
+        lanes = self.layout.devices.place(self.gathering.lanes, 0)
+        self.mine = None
         if lanes is not None:
-            mine = _taken(axes, lanes, *mine)
-        width, staying = mine[0].until.shape[0], idle + 1
-        while staying > idle and not halted:
-            step, before = steps.get((stage, width), 1), look.generation.sum(dtype=np.int64)
-            begun = time.perf_counter()
-            *now, staying, done = _advance(mine[2], structure, axes, stage, *mine[:2], np.int32(step), np.int32(idle))
-            staying = int(staying)
-            seconds = time.perf_counter() - begun
-            # The first call compiles, so it says little; afterwards aim for the interval, without leaps.
-            known = (stage, width) in steps
-            steps[stage, width] = min(max(1, int(step * min(4.0, INTERVAL / max(seconds, 1e-6)))), LIMIT) if known else 1
-            mine = *now, mine[2]
-            progress, records = now if lanes is None else _put(progress, records, lanes, *now)
-            look = _seen(_look(leaves, structure, axes, progress))
-            gathering.seen(stage, width, int(done), int(look.generation.sum(dtype=np.int64) - before))
-            seen = dataclasses.replace(look, occupancy=gathering.occupancy)
-            halted = (report is not None and _is_true(report(progress, seen))) or interrupted()
-    return _finish(leaves, structure, axes, progress, records, halted)
+            self.mine = lanes, *_taken(self.layout, lanes, self.progress, self.records, self.leaves)
+
+    def advance(self, most: int) -> int:
+        """Some generations of those that go on, `most` of them at most. How many that were, on one device at most."""
+        gathering, devices = self.gathering, self.layout.devices
+        program = gathering.stage, gathering.width
+        step, before = devices.agreed(min(self.steps.get(program, 1), most)), self.seen.generation.sum(dtype=np.int64)
+        begun = time.perf_counter()
+        lanes, *now, leaves = self.mine or (None, self.progress, self.records, self.leaves)
+        idle = devices.place(gathering.idle, 0)
+        *now, going_on, done, longest = _advance(self.layout, gathering.stage, leaves, *now, np.int32(step), idle)
+        gathering.going_on = bool(going_on)
+        seconds = time.perf_counter() - begun
+        # The first call compiles, so it says little; afterwards aim for the interval, without leaps.
+        known = program in self.steps
+        self.steps[program] = min(max(1, int(step * min(4.0, INTERVAL / max(seconds, 1e-6)))), LIMIT) if known else 1
+        if lanes is not None:
+            self.mine = lanes, *now, leaves
+            now = _put(self.layout, self.progress, self.records, lanes, *now)
+        self.progress, self.records = now
+        self._look()
+        gathering.count(int(done), int(self.seen.generation.sum(dtype=np.int64) - before))
+        return int(longest)
+
+    def finish(self, reason: StopReason) -> Result:
+        """The results. Runs that are not over ended for this reason."""
+        result = _finish(self.layout, self.leaves, self.progress, self.records, np.int32(reason))
+        if self.layout.devices.mesh is None and self.runs == self.width:
+            return result
+        return jax.tree.map(lambda leaf: fetched(leaf)[: self.runs], result)
+
+    def result_like(self) -> Result:
+        """What the results look like."""
+        progress, records = jax.eval_shape(self.started)
+        result = jax.eval_shape(functools.partial(_finish, self.layout), self.leaves, progress, records, np.int32(0))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.runs, *leaf.shape[1:]), leaf.dtype), result)
+
+    def memory(self) -> int:
+        """Bytes that this batch takes on one device at its peak, as compiled. Nothing is run."""
+        progress, records = jax.eval_shape(self.started)
+        shares, devices = self.layout.devices.shares, self.layout.devices
+        stage = int(np.argmax(self.gathering.sizes))
+        placed = (devices.placed(progress, 0), devices.placed(records, 1))
+        idle = devices.placed(jax.ShapeDtypeStruct((shares,), jnp.int32), 0)
+        use: Any = _advance.lower(self.layout, stage, self.leaves, *placed, np.int32(1), idle).compile().memory_analysis()
+        advancing = use.argument_size_in_bytes + use.output_size_in_bytes - use.alias_size_in_bytes + use.temp_size_in_bytes
+        # At the end there are the states, and the results with a copy of them.
+        finishing = (size_of((progress, records)) + size_of(self.result_like())) // shares
+        return max(advancing, finishing)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything needed to go on as if nothing had happened."""
+        return {"progress": self.progress, "records": self.records, "gathering": self.gathering.snapshot()}
+
+    def snapshot_like(self) -> dict[str, Any]:
+        """What snapshots look like."""
+        progress, records = jax.eval_shape(self.started)
+        placed = self.layout.devices.placed
+        return {"progress": placed(progress, 0), "records": placed(records, 1), "gathering": self.gathering.snapshot()}
+
+    def _restore(self, snapshot: dict[str, Any]) -> None:
+        progress, records = snapshot["progress"], snapshot["records"]
+        if not self.layout.devices.several_processes:  # where they are shared already
+
+            def widened(leaf, axis):  # saved from another number of devices
+                return leaf if leaf.shape[axis] == self.width else jnp.take(leaf, self.lanes, axis)
+
+            progress, records = (jax.tree.map(lambda leaf, i=i: widened(leaf, i), t) for i, t in enumerate((progress, records)))
+            progress = dataclasses.replace(progress, reason=np.where(self.used, progress.reason, StopReason.INTERRUPTED))
+            progress, records = self.layout.devices.place((progress, records), (0, 1))
+        self.progress, self.records = jax.tree.map(jnp.asarray, (progress, records))
+        self.gathering.restore(snapshot["gathering"])
+        if self.gathering.going_on:
+            self._take()
 
 
 class Gathering:
-    """Which runs go on together: those that are in the stage in which most of them wait."""
+    """Which runs go on together: those that are in the stage in which most of them wait. Each device has some of them."""
 
-    def __init__(self, task: Task, axes: Axes):
+    def __init__(self, task: Task, axes: Axes, total: int, shares: int):
         self.task, self.axes = task, axes
+        self.total, self.shares = total, shares
         self.sizes = [stage.population_size for stage in task.strategy.stages]
-        self.wasted = [0] * len(self.sizes)  # candidates of runs that were in a stage's batch, but not in the stage
+        self.wasted = np.zeros(len(self.sizes), np.int64)  # candidates of runs that were in a stage's batch, but not in it
         self.used = 0  # and of all that were
+        self.going_on = False  # whether those that were gathered are to go on
+        self.stage = 0
+        self.idle = np.zeros(shares, np.int32)  # how few of a device's runs are left to themselves
+        self.width = total
+        self.gathered: np.ndarray | None = None  # (total,) who; None: all
 
-    def next(self, look: Look) -> tuple[int, np.ndarray | None, int]:
-        """A stage, the runs that go on in it (None: in a batch of all runs), and how few of them are left to themselves.
-
-        Where runs move out of a stage, and into the next run, the others are not kept waiting for long.
-        """
-        total = look.active.size
-        waiting = np.bincount(look.stage[look.active])
-        stage = int(waiting.argmax())
-        mine = int(waiting[stage])
-        widths = [total]
-        while widths[-1] > 1 and self.wasted[stage] > 0 and self.wasted[stage] * self._operations > len(widths) * WORTH:
+    def gather(self, look: Look) -> None:
+        """Where runs move out of a stage, and into the next run, the others are not kept waiting for long."""
+        waiting = np.bincount(look.stage[look.active], minlength=len(self.sizes))
+        self.stage = int(waiting.argmax())
+        mine = look.active & (look.stage == self.stage)
+        each = mine.reshape(self.shares, -1).sum(axis=1)
+        most, widths = int(each.max()), [self.total // self.shares]
+        while widths[-1] > 1 and self._wasted() > len(widths) * WORTH:
             widths.append(-(-widths[-1] // NARROWER))
-        width = min(width for width in widths if width >= mine)
+        width = min(width for width in widths if width >= most)
         narrower = max((other for other in widths if other < width), default=0)
-        idle = max(narrower, mine * 3 // 4) if isinstance(self.task.strategy, Staged) else 0
-        if width == total:
-            return stage, None, idle
-        lanes = np.full(width, total, np.int32)  # beyond the last run: a lane that is not used
-        lanes[:mine] = np.flatnonzero(look.active & (look.stage == stage))
-        return stage, lanes, idle
+        self.idle = np.zeros(self.shares, np.int32)
+        if isinstance(self.task.strategy, Staged):
+            self.idle = np.where(each > narrower, np.maximum(narrower, each * 3 // 4), each * 3 // 4).astype(np.int32)
+        self.width = width * self.shares
+        self.gathered = None if self.width == self.total else np.asarray(mine)
 
-    def seen(self, stage: int, width: int, generations: int, useful: int) -> None:
-        """Counts the candidates of so many generations of a batch, some of which were `useful` to a run."""
-        self.wasted[stage] += (generations * width - useful) * self.sizes[stage] if len(self.sizes) > 1 else 0
-        self.used += useful * self.sizes[stage]
+    @property
+    def lanes(self) -> np.ndarray | None:
+        """(width,) int32, who, counted on each device; beyond its last: a lane that is not used. None: all."""
+        if self.gathered is None:
+            return None
+        share = self.total // self.shares
+        lanes = np.full((self.shares, self.width // self.shares), share, np.int32)
+        for mine, gathered in zip(lanes, self.gathered.reshape(self.shares, share), strict=True):
+            mine[: gathered.sum()] = np.flatnonzero(gathered)
+        return lanes.reshape(-1)
+
+    def count(self, generations: int, useful: int) -> None:
+        """Counts the candidates of a batch: of so many generations, on all devices, some of which were `useful` to a run."""
+        if len(self.sizes) > 1:
+            self.wasted[self.stage] += (generations * self.width // self.shares - useful) * self.sizes[self.stage]
+        self.used += useful * self.sizes[self.stage]
 
     @property
     def occupancy(self) -> float:
         """The share of candidates that were of use."""
-        return self.used / max(self.used + sum(self.wasted), 1)
+        return self.used / max(self.used + int(self.wasted.sum()), 1)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        gathered = np.ones(self.total, bool) if self.gathered is None else self.gathered
+        numbers = {name: np.int64(getattr(self, name)) for name in ("used", "going_on", "stage", "width")}
+        return {"wasted": self.wasted, "idle": self.idle, "gathered": gathered} | jax.tree.map(np.asarray, numbers)
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        self.wasted, self.used = np.array(snapshot["wasted"]), int(snapshot["used"])
+        if len(snapshot["idle"]) != self.shares:  # others are to be gathered on other devices
+            return
+        self.going_on, self.stage = bool(snapshot["going_on"]), int(snapshot["stage"])
+        self.idle, self.width = np.array(snapshot["idle"]), int(snapshot["width"])
+        self.gathered = None if self.width == self.total else np.array(snapshot["gathered"])
+
+    def _wasted(self) -> float:
+        """Floating-point operations, on each device."""
+        wasted = int(self.wasted[self.stage])
+        return wasted * self._operations / self.shares if wasted > 0 else 0.0
 
     @functools.cached_property
     def _operations(self) -> float:
@@ -170,22 +367,22 @@ class Gathering:
         return 100.0 * space.dimension + float((cost or {}).get("flops", 0))
 
 
+def size_of(tree: Any) -> int:
+    """Bytes of arrays, or of what looks like them."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
 def _is_true(answer: Any) -> bool:
     if answer is None or isinstance(answer, bool | np.bool_):
         return bool(answer)
     raise TypeError(f"a callback must return None, False, or True to end all runs, got {answer!r}.")
 
 
-def _seen(look: Look) -> Look:
-    return jax.tree.map(np.asarray, look)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _look(leaves, structure, axes, progress):
-    def one(progress, *leaves):
-        task, state = structure.unflatten(leaves), progress.state
-        strategy, pending, going_on = task.strategy, task.strategy.pending(state), active(progress)
-        spent = strategy.spent(state)
+@functools.partial(jax.jit, static_argnums=0)
+def _look(layout, leaves, progress):
+    def one(task, progress):
+        state, strategy, going_on = progress.state, task.strategy, active(progress)
+        pending, spent = strategy.pending(state), strategy.spent(state)
         share = (state.generation - progress.start) / jnp.maximum(progress.until - progress.start, 1)
         if task.stop.evaluations is not None:
             share = jnp.maximum(share, spent / task.stop.evaluations)
@@ -196,93 +393,97 @@ def _look(leaves, structure, axes, progress):
             generation=state.generation,
             spent=spent,
             share=jnp.where(going_on, jnp.minimum(share, 1), 1),
+            fitness=state.best_fitness,
+            step_size=strategy.step_size(state),
+            best=None,
         )
 
-    return jax.vmap(one, in_axes=(0, *axes))(progress, *leaves)
+    def best(fitness, candidates):
+        return candidates[jnp.argmin(fitness)][None]
+
+    devices = layout.devices
+    look = layout.of_runs(one, (0,), 0)(leaves, progress)
+    found = devices.mapped(best, (0, 0), 0)(look.fitness, progress.state.best)
+    return devices.mapped(devices.gathered, (0,), None)(dataclasses.replace(look, best=found, occupancy=None))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 5))
-def _start(leaves, structure, axes, keys, generations, rows):
-    def one(key, *leaves):
-        task = structure.unflatten(leaves)
-        return begin(task, task.strategy.init(key), generations)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _start(layout, rows, leaves, keys, used, generations):
+    def one(task, key, used):
+        progress = begin(task, task.strategy.init(key), generations)
+        return dataclasses.replace(progress, reason=jnp.where(used, progress.reason, jnp.int32(StopReason.INTERRUPTED)))
 
-    progress = jax.vmap(one, in_axes=(0, *axes))(keys, *leaves)
-    return progress, record_buffer(progress, rows)
+    progress = layout.of_runs(one, (0, 0), 0)(leaves, keys, used)
+    return progress, layout.devices.mapped(lambda progress: record_buffer(progress, rows), (0,), 1)(progress)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=3)
-def _prepare(leaves, structure, axes, progress):
-    return jax.vmap(lambda progress, *leaves: prepare(structure.unflatten(leaves), progress), in_axes=(0, *axes))(
-        progress, *leaves
-    )
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _prepare(layout, leaves, progress):
+    return layout.of_runs(prepare, (0,), 0)(leaves, progress)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _taken(axes, lanes, progress, records, leaves):
+def _taken(layout, lanes, progress, records, leaves):
     """Some of the runs. A lane beyond the last run is one that has stopped."""
-    mine = jax.tree.map(lambda a: a.at[lanes].get(mode="clip"), progress)
-    used = lanes < progress.until.shape[0]
-    return (
-        dataclasses.replace(mine, reason=jnp.where(used, mine.reason, jnp.int32(StopReason.INTERRUPTED))),
-        jax.tree.map(lambda a: a.at[:, lanes].get(mode="clip"), records),
-        [
-            leaf if axis is None else jnp.asarray(leaf).at[lanes].get(mode="clip")
-            for leaf, axis in zip(leaves, axes, strict=True)
-        ],
-    )
+
+    def local(lanes, progress, records, leaves):
+        mine = jax.tree.map(lambda a: a.at[lanes].get(mode="clip"), progress)
+        used = lanes < progress.until.shape[0]
+        return (
+            dataclasses.replace(mine, reason=jnp.where(used, mine.reason, jnp.int32(StopReason.INTERRUPTED))),
+            jax.tree.map(lambda a: a.at[:, lanes].get(mode="clip"), records),
+            [
+                leaf if axis is None else jnp.asarray(leaf).at[lanes].get(mode="clip")
+                for leaf, axis in zip(leaves, layout.axes, strict=True)
+            ],
+        )
+
+    axes = list(layout.axes)
+    return layout.devices.mapped(local, (0, 0, 1, axes), (0, 1, axes))(lanes, progress, records, leaves)
 
 
-@functools.partial(jax.jit, donate_argnums=(0, 1))
-def _put(progress, records, lanes, mine, mine_records):
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
+def _put(layout, progress, records, lanes, mine, mine_records):
     """All runs with those at `lanes` replaced."""
-    return (
-        jax.tree.map(lambda a, new: a.at[lanes].set(new, mode="drop"), progress, mine),
-        jax.tree.map(lambda a, new: a.at[:, lanes].set(new, mode="drop"), records, mine_records),
-    )
+
+    def local(progress, records, lanes, mine, mine_records):
+        return (
+            jax.tree.map(lambda a, new: a.at[lanes].set(new, mode="drop"), progress, mine),
+            jax.tree.map(lambda a, new: a.at[:, lanes].set(new, mode="drop"), records, mine_records),
+        )
+
+    return layout.devices.mapped(local, (0, 1, 0, 0, 1), (0, 1))(progress, records, lanes, mine, mine_records)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3), donate_argnums=(4, 5))
-def _advance(leaves, structure, axes, stage, progress, records, most, idle):
-    """Some generations of a stage; how many runs are still in it, and how many generations there were."""
-    progress, records, done = advance(structure.unflatten(leaves), stage, progress, records, most, axes, idle)
-    staying = jax.vmap(lambda p, *ls: in_stage(stage, structure.unflatten(ls), p), in_axes=(0, *axes))(progress, *leaves)
-    return progress, records, jnp.sum(staying, dtype=jnp.int32), done
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))
+def _advance(layout, stage, leaves, progress, records, most, idle):
+    """Some generations of a stage; whether those are to go on, how many generations there were on all devices, and how many
+    on the one with most."""
+    devices = layout.devices
+
+    def local(leaves, progress, records, most, idle):
+        task = layout.structure.unflatten(leaves)
+        progress, records, done = advance(task, stage, progress, records, most, layout.axes, idle[0])
+
+        def stays(progress, *leaves):
+            return in_stage(stage, layout.structure.unflatten(leaves), progress)
+
+        staying = jnp.sum(jax.vmap(stays, in_axes=(0, *layout.axes))(progress, *leaves), dtype=jnp.int32)
+        going_on, done = devices.gathered((staying[None] > idle, done[None]))
+        return progress, records, jnp.any(going_on), jnp.sum(done), jnp.max(done)
+
+    local = devices.mapped(local, (list(layout.axes), 0, 1, None, 0), (0, 1, None, None, None))
+    return local(leaves, progress, records, most, idle)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _finish(leaves, structure, axes, progress, records, halted):
-    def one(progress, records, *leaves):
-        running = progress.reason == StopReason.RUNNING
-        unfinished = running & (progress.state.generation < progress.until) & halted
-        reason = jnp.where(unfinished, jnp.int32(StopReason.INTERRUPTED), progress.reason)
-        return finish(structure.unflatten(leaves), dataclasses.replace(progress, reason=reason), records)
+@functools.partial(jax.jit, static_argnums=0)
+def _finish(layout, leaves, progress, records, ended):
+    def one(task, progress, records):
+        unfinished = (progress.reason == StopReason.RUNNING) & (progress.state.generation < progress.until)
+        reason = jnp.where(unfinished, ended, progress.reason)
+        return finish(task, dataclasses.replace(progress, reason=reason), records)
 
-    return jax.vmap(one, in_axes=(0, 1, *axes))(progress, records, *leaves)
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within it, Ctrl-C only makes the yielded function true, so that no call is torn apart; a second one raises."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-
-    def handler(number, frame):
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is signal.SIG_IGN or previous is None:
-        yield pressed.is_set
-        return
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    return layout.of_runs(one, (0, 1), 0)(leaves, progress, records)
 
 
 def progress_bar(show: bool | None, total: int, unit: str) -> Any:

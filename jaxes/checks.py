@@ -32,6 +32,14 @@ def check_integer(owner: str, name: str, value: Any, at_least: int) -> int:
     return value
 
 
+def check_seconds(owner: str, seconds: Any) -> None:
+    """A time that is positive."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.number):
+        raise TypeError(f"{owner}(seconds=...) must be a number of seconds, got {seconds!r}.")
+    if not seconds > 0:
+        raise ValueError(f"{owner}(seconds=...) must be positive, got {seconds!r}.")
+
+
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{owner}({name}=...) must be one of {', '.join(map(repr, choices))}, got {value!r}.")

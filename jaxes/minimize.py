@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,14 +13,17 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import Look, deferred_interrupt, drive, keys_of_runs, progress_bar
-from jaxes.checks import as_key, check_integer
-from jaxes.loop import Progress, check_generations, make_task
+from jaxes.batch import Look, drive, keys_of_runs, progress_bar
+from jaxes.checkpoint import Checkpoint, about_task, as_checkpoint, keeping
+from jaxes.checks import as_key, check_integer, check_seconds
+from jaxes.devices import as_devices
+from jaxes.interrupts import Interrupts
+from jaxes.loop import check_generations, make_task
 from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
 from jaxes.result import Result
 from jaxes.space import as_space
-from jaxes.stop import Stop, as_stop
+from jaxes.stop import Stop, StopReason, as_stop
 from jaxes.strategies.lmmaes import LMMAES
 from jaxes.strategy import LIMIT, Strategy
 
@@ -57,6 +61,9 @@ def minimize(
     targets: ArrayLike | None = None,
     progress: bool | None = None,
     callback: Callable[[Report], bool | None] | None = None,
+    seconds: float | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    devices: Any = None,
     batched: bool = False,
     stochastic: bool = False,
     maximise: bool = False,
@@ -76,11 +83,17 @@ def minimize(
         history: True keeps up to 1,000 records evenly over the generations, k one every k generations, False none.
         progress: True or False; default: if tqdm is installed and stderr is a terminal.
         callback: called with a `Report` a few times a second; ends the runs by returning True.
+        seconds: a limit; runs that are not over by then end between two generations, with `StopReason.TIME`.
+        checkpoint: a folder to save to, or a `Checkpoint` that also says how often. The same call goes on from what is there,
+            and returns what it would have returned without a break, bit for bit; runs that were interrupted or out of time
+            are not over.
+        devices: how many, a list of them, or a `jax.sharding.Mesh`: they share the runs or, if there are no `runs`, the
+            candidates of each population, for an objective that takes long. Default: one device, JAX's default one.
         args, stop, record, targets, batched, stochastic, maximise: as in `jaxes.run`.
 
     Returns:
-        `Result`, the same that `run` gives for the same key. Ctrl-C ends the runs between two generations and returns
-        what they found, with `StopReason.INTERRUPTED`; a second Ctrl-C raises.
+        `Result`, the same that `run` gives for the same key. Ctrl-C or SIGTERM ends the runs between two generations and
+        returns what they found, with `StopReason.INTERRUPTED`; a second one raises.
 
     Raises:
         ValueError, TypeError: before anything runs, naming the argument.
@@ -98,12 +111,21 @@ def minimize(
     key = as_key("minimize", key)
     keys = key[None] if runs is None else keys_of_runs(key, runs)
     axes = (None,) * len(jax.tree.leaves(task))
+    if seconds is not None:
+        check_seconds("minimize", seconds)
+    shared = as_devices("minimize", devices, "population" if runs is None else "runs")
+    if shared.names is not None and batched:
+        raise ValueError(
+            "minimize(devices=..., batched=True) needs runs: a population that is evaluated at once is not shared."
+        )
+    checkpoint = as_checkpoint("minimize", checkpoint)
+    about = None if checkpoint is None else about_task(task, axes, keys, generations)
 
     began = time.perf_counter()
     bar = progress_bar(progress, generations, "gen")
 
-    def report(state: Progress, look: Look) -> bool | None:
-        fitness = task.objective.sign(np.asarray(state.state.best_fitness))
+    def report(look: Look) -> bool | None:
+        fitness = task.objective.sign(look.fitness)
         finished = float(np.mean(~look.active))
         winner = fitness.argmax() if maximise else fitness.argmin()
         if bar is not None:
@@ -115,7 +137,6 @@ def minimize(
         if callback is None:
             return None
         generation, evaluations = int(look.generation.max()), int(look.spent.sum(dtype=np.int64))
-        best = state.state.best[winner]
         seconds = time.perf_counter() - began
         return callback(
             Report(
@@ -124,15 +145,15 @@ def minimize(
                 fitness=fitness,
                 finished=finished,
                 seconds=seconds,
-                best=lambda: strategy.space.decode(best),
+                best=lambda: strategy.space.decode(look.best),
                 occupancy=look.occupancy,
             )
         )
 
     try:
-        with deferred_interrupt() as interrupted:
-            result = drive(task, axes, keys, generations, report, interrupted)
-            if interrupted():
+        with Interrupts(seconds) as interrupted, keeping("minimize", checkpoint, about, shared) as keeper:
+            result = drive(task, axes, keys, generations, devices=shared, report=report, interrupted=interrupted, keeper=keeper)
+            if interrupted() == StopReason.INTERRUPTED:
                 print("jaxes: interrupted, returning the best so far", file=sys.stderr)
     finally:
         if bar is not None:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes.checks import describe
+from jaxes.devices import shared_evaluation
 from jaxes.pytree import pytree, static
 from jaxes.space import Space
 
@@ -28,6 +29,7 @@ class Objective:
     batched: bool = static(default=False)
     stochastic: bool = static(default=False)
     maximise: bool = static(default=False)
+    along: tuple[str, ...] | None = static(default=None)  # axes of a mesh, whose devices each evaluate some of the candidates
 
     def fitness(self, space: Space, x: jax.Array, key: jax.Array, args: Any) -> jax.Array:
         """To be minimised (n,), of flat candidates (n, d). `key` is used by stochastic objectives alone."""
@@ -40,10 +42,14 @@ class Objective:
         solutions = jax.vmap(space.decode)(x)
         if self.batched:
             return function(solutions, *more, *((key,) if self.stochastic else ()))
-        if self.stochastic:
-            keys = jax.random.split(key, x.shape[0])
-            return jax.vmap(lambda solution, k: function(solution, *more, k))(solutions, keys)
-        return jax.vmap(lambda solution: function(solution, *more))(solutions)
+        keys = jax.random.split(key, x.shape[0]) if self.stochastic else None
+
+        def evaluated(given):
+            return jax.vmap(lambda solution, k: function(solution, *more, *(() if k is None else (k,))))(*given)
+
+        if self.along is not None:
+            return shared_evaluation(self.along, evaluated, (solutions, keys), x.shape[0])
+        return evaluated((solutions, keys))
 
     def sign(self, fitness: Any) -> Any:
         """From inside to the user's fitness, or back."""

@@ -12,9 +12,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.analysis.runtime import Runtimes
-from jaxes.batch import Look, deferred_interrupt, drive, progress_bar
+from jaxes.batch import Look, drive, progress_bar
 from jaxes.checks import as_key, check_integer
-from jaxes.loop import Progress, make_task
+from jaxes.interrupts import Interrupts
+from jaxes.loop import make_task
 from jaxes.problems.coco import GROUPS, NAMES, bbob
 from jaxes.space import Box
 from jaxes.stop import Stop
@@ -87,19 +88,19 @@ def score(
     finished, hits, evaluations = [], [], []
     bar = progress_bar(progress, len(functions) * len(each) * budget, "eval")
     try:
-        with deferred_interrupt() as interrupted:
+        with Interrupts() as interrupted:
             for done, function in enumerate(functions):
                 problems = bbob(function, dimension, each.tolist()).centred()
                 task = make_task("score", made, problems, None, stop, False, None, gaps, False, False, False)
                 keys = jax.vmap(functools.partial(run_key, key, function))(each, again)
                 base = done * len(each) * budget
 
-                def report(_: Progress, look: Look, base=base, function=function) -> None:
+                def report(look: Look, base=base, function=function) -> None:
                     if bar is not None:
                         bar.set_postfix_str(f"f{function}", refresh=False)
                         bar.update(base + int(look.spent.sum(dtype=np.int64)) - bar.n)
 
-                result = drive(task, _batched(task), keys, generations, report, interrupted)
+                result = drive(task, _batched(task), keys, generations, report=report, interrupted=interrupted)
                 if interrupted():
                     break
                 if bar is not None:

@@ -75,6 +75,8 @@ class StopReason(enum.IntEnum):
     TOLXSTAGNATION = 19
     NOTSEPARABLE = 20
     WORSE = 21
+    # From outside:
+    TIME = 22
 
     @property
     def message(self) -> str:
@@ -104,6 +106,7 @@ _MESSAGES = {
     StopReason.TOLXSTAGNATION: "the mean stayed where it was over a tenth of the run",
     StopReason.NOTSEPARABLE: "the objective is not a sum of functions of one coordinate each",
     StopReason.WORSE: "it was converging to something worse than what was already found",
+    StopReason.TIME: "the limit in seconds was reached",
 }
 
 

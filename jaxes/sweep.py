@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,16 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import Axes, deferred_interrupt, drive, keys_of_runs, progress_bar
-from jaxes.checks import as_key, check_integer
+from jaxes.batch import Axes, Batch, drive, keys_of_runs, progress_bar, size_of
+from jaxes.checkpoint import Checkpoint, Keeper, about_task, as_checkpoint, keeping
+from jaxes.checks import as_key, check_integer, check_seconds
+from jaxes.devices import Devices, as_devices, memory_limit
+from jaxes.interrupts import Interrupts
 from jaxes.loop import Task, check_generations, make_task
 from jaxes.objective import check_objective
 from jaxes.pytree import node_types
 from jaxes.result import Result
-from jaxes.stop import Stop, as_stop
+from jaxes.stop import Stop, StopReason, as_stop
 from jaxes.strategy import Strategy
 
 Names = str | tuple[str, ...]
+
+OFTEN = 50
+"""The states of all runs must fit into memory this often before it is not looked at how much their program takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +91,10 @@ def sweep(
     over: Mapping[Names, Any],
     repeats: int = 1,
     chunk: int | None = None,
+    max_memory: float | None = None,
+    seconds: float | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    devices: Any = None,
     args: Any = None,
     stop: Stop | dict[str, Any] | None = None,
     history: bool | int = False,
@@ -104,16 +115,21 @@ def sweep(
             them, or a pytree of arrays with a leading axis.
         repeats: runs per combination. Repeat i has the key `jax.random.fold_in(key, i)` in every cell, so that cells are
             compared on the same random numbers.
-        chunk: at most this many runs at once; default all. Memory is proportional to it, results do not depend on it (but
-            for the rounding described at `run`).
+        chunk: at most this many runs at once; default as many as fit into memory. Results do not depend on it (but for the
+            rounding described at `run`).
+        max_memory: bytes that may be taken on each device, or a fraction of what it has, up to 1; default 0.8.
+        seconds: a limit; runs that are not over by then have `StopReason.TIME`.
+        checkpoint: a folder to save to, or a `Checkpoint` that also says how often. The same call goes on from what is there,
+            and returns what it would have returned without a break, bit for bit.
+        devices: how many, a list of them, or a `jax.sharding.Mesh`, that share the runs. Default: one, JAX's default one.
         progress: True or False; default: if tqdm is installed and stderr is a terminal.
 
     Numbers (sigma, rates, bounds, thresholds) share one program; each combination of static settings (mu, lam, words)
     compiles once.
 
     Returns:
-        `SweepResult`. After Ctrl-C, runs that were not finished have `StopReason.INTERRUPTED`, and runs that were not begun
-        a fitness of infinity (-infinity, if maximised) and 0 generations.
+        `SweepResult`. After Ctrl-C or SIGTERM, runs that were not finished have `StopReason.INTERRUPTED`, and runs that were
+        not begun a fitness of infinity (-infinity, if maximised) and 0 generations.
 
     Raises:
         ValueError, TypeError: before anything runs, naming the argument.
@@ -124,6 +140,9 @@ def sweep(
     repeats = check_integer("sweep", "repeats", repeats, at_least=1)
     if chunk is not None:
         chunk = check_integer("sweep", "chunk", chunk, at_least=1)
+    if seconds is not None:
+        check_seconds("sweep", seconds)
+    shared = as_devices("sweep", devices, "runs")
     axes = _axes(over)
     base = {"strategy": strategy, "args": args, "stop": as_stop(stop)}
     cells = [_cell(base, axes, index) for index in np.ndindex(*map(len, axes.values()))]
@@ -157,16 +176,25 @@ def sweep(
         others = [dataclasses.replace(task, **cells[i]) for i in members]
         tasks.append((members, *_stack(others)))
 
+    groups_of_runs = []
+    for members, task, in_axes in tasks:
+        group = _Group(members, task, in_axes, keys, generations, shared)
+        group.divide(chunk, max_memory)
+        groups_of_runs.append(group)
     total = len(cells) * repeats
     collected: list[Any] = [None] * len(cells)
+    checkpoint = as_checkpoint("sweep", checkpoint)
+    about = None if checkpoint is None else _about(groups_of_runs, over)
     bar = progress_bar(progress, total * generations, "gen")
     try:
-        with deferred_interrupt() as interrupted:
-            for members, task, in_axes in tasks:
-                results = _run_group(task, in_axes, len(members), keys, generations, chunk, bar, interrupted)
-                for j, i in enumerate(members):
+        with Interrupts(seconds) as interrupted, keeping("sweep", checkpoint, about, shared) as keeper:
+            if keeper is not None:
+                keeper.parts = sum(len(group.chunks) for group in groups_of_runs)
+            for group in groups_of_runs:
+                results = group.run(bar, interrupted, keeper)
+                for j, i in enumerate(group.members):
                     collected[i] = jax.tree.map(lambda leaf, j=j: leaf[j], results)
-            if interrupted():
+            if interrupted() == StopReason.INTERRUPTED:
                 print("jaxes: interrupted, returning what was run", file=sys.stderr)
     finally:
         if bar is not None:
@@ -177,39 +205,89 @@ def sweep(
     return SweepResult(_assemble(collected, shape), axes, strategies.reshape(shape))
 
 
-def _run_group(
-    task: Task,
-    axes: Axes,
-    cells: int,
-    keys: jax.Array,
-    generations: int,
-    chunk: int | None,
-    bar: Any,
-    interrupted: Callable[[], bool],
-) -> Result:
-    """Results (cells, repeats) of tasks of one shape, at most `chunk` runs at a time."""
-    repeats = keys.shape[0]
-    total = cells * repeats
-    chunk = min(chunk or total, total)
-    leaves, structure = _flatten(task)
-    parts = []
-    for first in range(0, total, chunk):
-        # The last chunk is filled up with runs of the first, so that all have one shape.
-        index = np.arange(first, first + chunk) % total
-        count = min(chunk, total - first)
-        mine = [leaf if axis is None else leaf[index // repeats] for leaf, axis in zip(leaves, axes, strict=True)]
-        before = bar.n if bar is not None else 0
+class _Group:
+    """The cells of one shape, and their runs, as many at a time as are to be."""
 
-        def report(progress, look, count=count, before=before):
+    def __init__(self, members: list[int], task: Task, axes: Axes, keys: jax.Array, generations: int, devices: Devices):
+        self.members, self.task, self.axes, self.keys = members, task, axes, keys
+        self.generations, self.devices = generations, devices
+        self.repeats = keys.shape[0]
+        self.total = len(members) * self.repeats
+        self.chunk = self.total
+
+    def divide(self, chunk: int | None, max_memory: float | None) -> None:
+        """Sets how many runs go at once: `chunk`, or else as many as fit into memory."""
+        if chunk is not None:
+            self.chunk = min(chunk, self.total)
+            return
+        most = memory_limit("sweep", max_memory, self.devices)
+        state = size_of(self._batch(0).snapshot_like()["progress"]) // self.devices.shares
+        if max_memory is None and OFTEN * state < most:
+            return
+        while (needed := self._batch(0).memory()) > most:
+            if self.chunk <= self.devices.shares:
+                raise ValueError(
+                    f"sweep(max_memory=...) must be at least {needed:.2e} bytes, which one run takes, got {most:.2e}."
+                )
+            shares = self.devices.shares
+            fewer = int(self.chunk * most / needed) // shares * shares
+            self.chunk = max(shares, min(fewer, self.chunk - 1))
+
+    @property
+    def chunks(self) -> range:
+        """The first run of each."""
+        return range(0, self.total, self.chunk)
+
+    def _batch(self, first: int) -> Batch:
+        task, keys, count = self._chunk(first)
+        return Batch(task, self.axes, keys, self.generations, runs=count, devices=self.devices)
+
+    def _chunk(self, first: int) -> tuple[Task, jax.Array, int]:
+        """The last chunk is filled up with runs of the first, so that all have one shape."""
+        leaves, structure = _flatten(self.task)
+        index = np.arange(first, first + self.chunk) % self.total
+        mine = [leaf if axis is None else leaf[index // self.repeats] for leaf, axis in zip(leaves, self.axes, strict=True)]
+        return structure.unflatten(mine), self.keys[index % self.repeats], min(self.chunk, self.total - first)
+
+    def run(self, bar: Any, interrupted: Callable[[], StopReason], keeper: Keeper | None) -> Result:
+        """Results (cells, repeats)."""
+        parts = []
+        for first in self.chunks:
+            task, keys, count = self._chunk(first)
+            before = bar.n if bar is not None else 0
+
+            def report(look, before=before):
+                if bar is not None:
+                    bar.update(before + int(look.share.sum() * self.generations) - bar.n)
+
+            result = drive(
+                task,
+                self.axes,
+                keys,
+                self.generations,
+                runs=count,
+                devices=self.devices,
+                report=report,
+                interrupted=interrupted,
+                keeper=keeper,
+            )
+            if keeper is not None:
+                keeper.part += 1
             if bar is not None:
-                bar.update(before + int(look.share[:count].sum() * generations) - bar.n)
+                bar.update(before + count * self.generations - bar.n)
+            parts.append(jax.tree.map(_host, result))
+        joined = jax.tree.map(lambda *leaves: _concatenate(leaves), *parts)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, self.repeats, *leaf.shape[1:]), joined)
 
-        result = drive(structure.unflatten(mine), axes, keys[index % repeats], generations, report, interrupted)
-        if bar is not None:
-            bar.update(before + count * generations - bar.n)
-        parts.append(jax.tree.map(lambda leaf, count=count: _host(leaf)[:count], result))
-    joined = jax.tree.map(lambda *leaves: _concatenate(leaves), *parts)
-    return jax.tree.map(lambda leaf: leaf.reshape(cells, repeats, *leaf.shape[1:]), joined)
+
+def _about(groups: list[_Group], over: Mapping[Names, Any]) -> dict[str, str]:
+    """What must be the same for a sweep to go on."""
+    said = {"over": ", ".join(str(names) for names in over)}
+    for i, group in enumerate(groups):
+        where = f"group {i}: " if len(groups) > 1 else ""
+        about = about_task(group.task, group.axes, group.keys, group.generations) | {"chunk": str(group.chunk)}
+        said |= {where + name: text for name, text in about.items()}
+    return said
 
 
 def _axes(over: Any) -> dict[Names, list[Any]]:

@@ -1,0 +1,434 @@
+"""Checkpoints: what a run needs to go on after it was killed, on disk.
+
+A folder holds `jaxes.json` (what runs here: compared with what is to run), `running/` (the latest snapshots of the runs that
+are under way) and `finished/` (results of those that are over). Each snapshot is written by orbax under another name and
+renamed when it is whole, so that a process may be killed at any moment. Snapshots are taken between two generations; a run that
+goes on from one does what it would have done anyway, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import hashlib
+import json
+import os
+import re
+import time
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxes.checks import check_integer, check_seconds
+from jaxes.devices import Devices
+from jaxes.loop import Task
+from jaxes.strategy import LIMIT
+
+FORMAT = 1
+"""Of the folder. A change of what is in it is another one."""
+
+FILE, LOCK = "jaxes.json", "lock"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often runs are saved.
+
+    Args:
+        path: of a folder, for one call of `minimize` or `sweep`. If it has checkpoints of the call, that goes on from them.
+        seconds: between two checkpoints; default a minute, None for no limit. What is lost when the process is killed is what
+            was done since the latest one. Runs wait while they are saved, so a state that takes a second to write should not
+            be saved every few seconds.
+        generations: between two checkpoints, too, if given.
+        keep: this many of the latest snapshots.
+
+    The latest state is also saved when a run ends, is interrupted (Ctrl-C, SIGTERM) or reaches its limit in seconds.
+    """
+
+    path: str | os.PathLike[str]
+    seconds: float | None = 60.0
+    generations: int | None = None
+    keep: int = 2
+    command: tuple[str, ...] | None = None  # of the command line that `jaxes resume` is to run again
+
+    def __post_init__(self):
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"Checkpoint(path=...) must be the path of a folder, got {self.path!r}.")
+        if self.seconds is not None:
+            check_seconds("Checkpoint", self.seconds)
+        if self.generations is not None:
+            check_integer("Checkpoint", "generations", self.generations, at_least=1)
+        if self.seconds is None and self.generations is None:
+            raise ValueError("Checkpoint needs seconds, generations or both.")
+        check_integer("Checkpoint", "keep", self.keep, at_least=1)
+
+
+class Keeper:
+    """The checkpoints of one call, whose runs go in one part or, if they do not fit into memory together, several.
+
+    `about`: what must be the same for runs to go on.
+    """
+
+    def __init__(self, owner: str, checkpoint: Checkpoint, about: Mapping[str, str], devices: Devices):
+        try:
+            import orbax.checkpoint as orbax
+        except ImportError:
+            raise ImportError(f'{owner}(checkpoint=...) needs orbax: pip install "jaxes[checkpoint]".') from None
+        self.orbax, self.options, self.devices = orbax, checkpoint, devices
+        self.owner, self.path = owner, Path(os.path.abspath(checkpoint.path))
+        self.part, self.parts = 0, 1
+        self.unsaved: dict[str, Any] = {}  # results of parts that are over
+        self.generations, self.saved = 0, time.monotonic()  # since and when the latest snapshot was taken
+        self._open(about)
+        managers = []
+        for name, keep in (("running", checkpoint.keep), ("finished", None)):
+            options = orbax.CheckpointManagerOptions(
+                max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
+            )
+            managers.append(orbax.CheckpointManager(self.path / name, options=options))
+        self.running, self.finished = managers
+        self.over = {part: step for step in self.finished.all_steps() for part in self._about(self.finished, step)["parts"]}
+
+    def _open(self, about: Mapping[str, str]) -> None:
+        """Begins the folder, or finds that it is this call's."""
+        name, file = f"{self.owner}(checkpoint={str(self.path)!r})", self.path / FILE
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{name} must be a folder, and is a file.")
+        mine: dict[str, Any] = {
+            "format": FORMAT,
+            "command": self.options.command,
+            "directory": os.getcwd(),
+            "versions": {"jax": jax.__version__, "jaxlib": jax.lib.__version__, "platform": jax.default_backend()},
+            "about": dict(about),
+        }
+        if jax.process_index() == 0:
+            others = [entry.name for entry in self.path.iterdir()] if self.path.exists() else []
+            if FILE not in others and set(others) - {LOCK}:
+                raise ValueError(f"{name} must be a folder of its own; this has {sorted(others)[0]!r} in it and no checkpoint.")
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock = _locked(name, self.path / LOCK)
+            if FILE not in others:
+                new = file.with_suffix(".new")
+                new.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+                os.replace(new, file)
+        self.devices.meet("jaxes: the folder of the checkpoints is there")
+        theirs = read(self.path)
+        differences = _differences(mine["about"], theirs["about"])
+        if differences:
+            raise ValueError(
+                f"{name} holds checkpoints of something else: {'; '.join(differences)}. Name another folder, or remove it."
+            )
+        if mine["versions"] != theirs["versions"]:
+            changed = "; ".join(_differences(mine["versions"], theirs["versions"]))
+            warnings.warn(f"{name}: {changed}, so the runs will go on, but not with the same roundings.", stacklevel=4)
+
+    def close(self) -> None:
+        self._flush()
+        self.running.close()
+        self.finished.close()
+        if jax.process_index() == 0:
+            self.lock.close()
+
+    @property
+    def most(self) -> int:
+        """How many generations there are until the next snapshot."""
+        return LIMIT if self.options.generations is None else max(1, self.options.generations - self.generations)
+
+    def result(self, like: Any) -> Any:
+        """The result of this part, if it is over. `like`: a pytree of what it looks like."""
+        step = self.over.get(self.part)
+        if step is None:
+            return None
+        name = str(self.part)
+        return self._restored(self.finished, step, {name: like})[name]
+
+    def snapshot(self, like: dict[str, Any]) -> dict[str, Any] | None:
+        """The latest of this part, if there is one."""
+        step = self.running.latest_step()
+        if step is None or self._about(self.running, step)["part"] != self.part:
+            return None
+        return self._restored(self.running, step, like)
+
+    def look(self, batch: Any, generations: int, ended: bool) -> None:
+        """Saves what is due, after so many more generations."""
+        self.generations += generations
+        if self._due() or ended:
+            look = batch.look
+            about = {
+                "generation": int(look.generation.max(initial=0)),
+                "evaluations": int(look.spent.sum(dtype=np.int64)),
+                "finished": float(np.mean(~look.active)),
+                "best": float(look.fitness.min(initial=np.inf)),
+            }
+            self._save(batch.snapshot(), about)
+
+    def finish(self, result: Any) -> None:
+        """Remembers the result of this part, and saves it when that is due or nothing comes after it."""
+        self.unsaved[str(self.part)] = result
+        if self._due() or self.part == self.parts - 1:
+            self._flush()
+            self.generations, self.saved = 0, time.monotonic()
+
+    def _due(self) -> bool:
+        seconds, generations = self.options.seconds, self.options.generations
+        due = seconds is not None and time.monotonic() - self.saved >= seconds
+        return self.devices.agreed(due or (generations is not None and self.generations >= generations))
+
+    def _save(self, snapshot: dict[str, Any], about: dict[str, Any]) -> None:
+        self._flush()
+        step = self.running.latest_step()
+        self._write(self.running, 0 if step is None else step + 1, snapshot, about | {"part": self.part, "parts": self.parts})
+        self.generations, self.saved = 0, time.monotonic()
+
+    def _flush(self) -> None:
+        if not self.unsaved:
+            return
+        parts = sorted(map(int, self.unsaved))
+        self._write(self.finished, parts[0], self.unsaved, {"parts": parts})
+        self.over |= dict.fromkeys(parts, parts[0])
+        self.unsaved = {}
+
+    def _write(self, manager: Any, step: int, trees: dict[str, Any], about: dict[str, Any]) -> None:
+        """Trees of arrays as one step; whole, or not at all."""
+        arrays = {name: _arrays(tree) for name, tree in trees.items()}
+        sums = {}
+        if not self.devices.several_processes:
+            arrays = jax.tree.map(np.asarray, arrays)
+            sums = jax.tree.map(_sum, arrays)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        arguments = self.orbax.args.Composite(
+            arrays=self.orbax.args.PyTreeSave({name: of for name, of in arrays.items() if of}),
+            about=self.orbax.args.JsonSave({"saved": now, "sums": sums} | about),
+        )
+        manager.save(step, args=arguments, force=True)
+        manager.wait_until_finished()
+
+    def _about(self, manager: Any, step: int) -> dict[str, Any]:
+        with self._understood(manager, step):
+            return manager.restore(step, args=self.orbax.args.Composite(about=self.orbax.args.JsonRestore())).about
+
+    def _restored(self, manager: Any, step: int, likes: dict[str, Any]) -> dict[str, Any]:
+        """Trees that look like those given, but for lengths of axes."""
+        shapes = {name: _arrays(like) for name, like in likes.items()}
+        shapes = {name: of for name, of in shapes.items() if of}
+
+        def how(shape):
+            sharding = getattr(shape, "sharding", None)
+            if sharding is None or not self.devices.several_processes:
+                return self.orbax.RestoreArgs(restore_type=np.ndarray)
+            return self.orbax.ArrayRestoreArgs(sharding=sharding, global_shape=shape.shape)
+
+        with self._understood(manager, step):
+            arguments = self.orbax.args.PyTreeRestore(shapes, restore_args=jax.tree.map(how, shapes), partial_restore=True)
+            arrays = manager.restore(step, args=self.orbax.args.Composite(arrays=arguments)).arrays
+            if not self.devices.several_processes:
+                sums = self._about(manager, step)["sums"]
+                wrong = [name for name in arrays if jax.tree.map(_sum, arrays[name]) != sums[name]]
+                if wrong:
+                    raise ValueError(f"the checksums of {', '.join(wrong)} are others")
+        return {name: _tree(like, arrays.get(name, {})) for name, like in likes.items()}
+
+    def _understood(self, manager: Any, step: int) -> Any:
+        return _Understood(f"{self.owner}(checkpoint=...): {manager.directory / str(step)}")
+
+
+@contextlib.contextmanager
+def keeping(owner: str, checkpoint: Checkpoint | None, about: Any, devices: Devices) -> Iterator[Keeper | None]:
+    """A `Keeper`, if there is to be one."""
+    if checkpoint is None:
+        yield None
+        return
+    keeper = Keeper(owner, checkpoint, about, devices)
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+
+
+class _Understood:
+    """Errors of what reads a folder, as one that tells what to do."""
+
+    def __init__(self, where: str):
+        self.where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, Damaged):
+            raise Damaged(
+                f"{self.where} is damaged ({type(error).__name__}: {str(error)[:200]}). Remove this folder: the runs then go "
+                "on from the checkpoint before it, or anew."
+            ) from error
+
+
+class Damaged(ValueError):
+    """A checkpoint that cannot be read."""
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `jaxes.json` of a folder says. ValueError if there is none, or of another version."""
+    file = Path(path) / FILE
+    if not file.is_file():
+        raise ValueError(f"{path} holds no checkpoints of jaxes: it has no {FILE}.")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        format = found["format"]
+        if format != FORMAT:
+            raise Damaged(f"{file} has format {format}; this version of jaxes reads and writes {FORMAT}.")
+        {**found["about"], **found["versions"]}
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, Damaged):
+            raise
+        raise Damaged(f"{file} is damaged or none of jaxes ({type(error).__name__}: {error}).") from None
+    return found
+
+
+def as_checkpoint(owner: str, checkpoint: Any) -> Checkpoint | None:
+    if checkpoint is None or isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    if isinstance(checkpoint, str | os.PathLike):
+        return Checkpoint(checkpoint)
+    raise TypeError(f"{owner}(checkpoint=...) must be the path of a folder or a jaxes.Checkpoint, got {checkpoint!r}.")
+
+
+def about_task(task: Task, axes: tuple[int | None, ...], keys: jax.Array, generations: int) -> dict[str, str]:
+    """What a call is about, in words: where -> what. `axes`: which leaves of the task are a batch."""
+    import jaxes
+
+    objective = task.objective
+    said = {"jaxes": jaxes.__version__, "generations": str(generations), "history": str(task.every), "runs": str(keys.shape[0])}
+    for name, value in (
+        ("strategy", task.strategy),
+        ("space.dtype", task.strategy.space.dtype),
+        ("objective", dataclasses.replace(objective, along=None)),
+        ("args", task.args),
+        ("stop", task.stop),
+        ("targets", task.targets),
+        ("record", task.record),
+        ("keys", keys),
+    ):
+        said |= _said(name, value)
+    structure: Any
+    leaves, structure = jax.tree.flatten(task)
+    one = structure.unflatten([leaf if axis is None else leaf[0] for leaf, axis in zip(leaves, axes, strict=True)])
+    return said | {"objective's program": _program(one)}
+
+
+def _program(task: Task) -> str:
+    """What the objective computes: two with one name may differ."""
+    space = task.strategy.space
+    x = jax.ShapeDtypeStruct((1, space.dimension), space.dtype)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    program = jax.make_jaxpr(lambda x, key: task.objective.measure(space, x, key, task.args))(x, key)
+    constants = [np.asarray(constant).tobytes() for constant in program.consts if not _is_key(constant)]
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(program.jaxpr))
+    return _digest(text.encode(), *constants)
+
+
+def _said(name: str, value: Any, depth: int = 0) -> dict[str, str]:
+    """A value in words, the same in every process."""
+    if value is None or isinstance(value, bool | int | float | complex | str | np.dtype | type):
+        return {name: str(value)}
+    if hasattr(value, "dtype"):
+        array = np.asarray(jax.random.key_data(value) if _is_key(value) else value)
+        what = f"{array.dtype.name}{list(array.shape)}"
+        return {name: f"{what} {array.tolist()}" if array.size <= 8 else f"{what} {_digest(array.tobytes())}"}
+    parts: dict[str, Any]
+    if dataclasses.is_dataclass(value):
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, Mapping):
+        parts = {str(key): item for key, item in value.items()}
+    elif isinstance(value, tuple | list):
+        parts = {str(i): item for i, item in enumerate(value)}
+    elif isinstance(value, functools.partial):
+        parts = {"function": value.func, "args": value.args, "keywords": value.keywords}
+    elif callable(value) and hasattr(value, "__qualname__"):
+        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if _is_full(cell)]
+        parts = dict(enumerate(cells)) if depth < 8 else {}  # type: ignore[arg-type]
+        parts = {f"closure {i}": cell for i, cell in parts.items()}
+    else:
+        return {name: re.sub(r" at 0x[0-9a-f]+", "", repr(value))}
+    said = {name: getattr(value, "__qualname__", type(value).__name__)}
+    for part, item in parts.items():
+        said |= _said(f"{name}.{part}", item, depth + 1)
+    return said
+
+
+def _is_full(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
+    """In words, the first few."""
+    names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+    shown = [f"{name} is {mine.get(name, 'nothing')} here and {theirs.get(name, 'nothing')} there" for name in names[:3]]
+    return [*shown, f"and {len(names) - 3} more"] if len(names) > 3 else shown
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _arrays(tree: Any) -> dict[str, Any]:
+    """Number of a leaf -> the array, or how it looks; what is empty has nothing to say."""
+    found = {}
+    for i, leaf in enumerate(jax.tree.leaves(tree)):
+        if _is_key(leaf):
+            data = jax.random.key_data
+            leaf = data(leaf) if isinstance(leaf, jax.Array) else jax.eval_shape(data, leaf)
+        if np.size(leaf) if not hasattr(leaf, "size") else leaf.size:
+            found[f"{i:05d}"] = leaf
+    return found
+
+
+def _tree(like: Any, arrays: dict[str, Any]) -> Any:
+    """The opposite of `_arrays`."""
+    structure: Any
+    leaves, structure = jax.tree.flatten(like)
+    found = []
+    for i, leaf in enumerate(leaves):
+        array = arrays.get(f"{i:05d}")
+        if array is None:
+            array = np.zeros(leaf.shape, leaf.dtype)
+        elif _is_key(leaf):
+            array = jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(jnp.empty((), leaf.dtype)))
+        elif array.dtype != leaf.dtype:
+            raise ValueError(f"dtype {array.dtype.name} where {leaf.dtype.name} was expected")
+        found.append(array)
+    return structure.unflatten(found)
+
+
+def _sum(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _locked(name: str, path: Path) -> Any:
+    """A file that no other process may hold at the same time. The system lets go of it when this process ends, however."""
+    file = path.open("a")
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ValueError(f"{name} is in use by another process.") from None
+    return file
