@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes.devices import Devices, fetched
-from jaxes.loop import Task, active, advance, begin, finish, in_stage, prepare, record_buffer, rows_of
+from jaxes.loop import Task, active, advance, begin, finish, prepare, record_buffer, rows_of
 from jaxes.pytree import pytree
 from jaxes.result import Result
 from jaxes.stages import Staged
@@ -205,12 +205,12 @@ class Batch:
         """Some generations of those that go on, `most` of them at most. How many that were, on one device at most."""
         gathering, devices = self.gathering, self.layout.devices
         program = gathering.stage, gathering.width
-        step, before = devices.agreed(min(self.steps.get(program, 1), most)), self.seen.generation.sum(dtype=np.int64)
+        step = devices.agreed(min(self.steps.get(program, 1), most))
         begun = time.perf_counter()
         lanes, *now, leaves = self.mine or (None, self.progress, self.records, self.leaves)
-        idle = devices.place(gathering.idle, 0)
-        *now, going_on, done, longest = _advance(self.layout, gathering.stage, leaves, *now, np.int32(step), idle)
-        gathering.going_on = bool(going_on)
+        idle, offset = devices.place((gathering.idle, gathering.done), (0, 0))
+        *now, more, done = _advance(self.layout, gathering.stage, leaves, *now, np.int32(step), idle, offset)
+        more, done = np.asarray(more), np.asarray(done)
         seconds = time.perf_counter() - begun
         # The first call compiles, so it says little; afterwards aim for the interval, without leaps.
         known = program in self.steps
@@ -220,8 +220,8 @@ class Batch:
             now = _put(self.layout, self.progress, self.records, lanes, *now)
         self.progress, self.records = now
         self._look()
-        gathering.count(int(done), int(self.seen.generation.sum(dtype=np.int64) - before))
-        return int(longest)
+        gathering.count(self.seen, done, bool(more.any()))
+        return int(done.max())
 
     def finish(self, reason: StopReason) -> Result:
         """The results. Runs that are not over ended for this reason."""
@@ -242,8 +242,8 @@ class Batch:
         shares, devices = self.layout.devices.shares, self.layout.devices
         stage = int(np.argmax(self.gathering.sizes))
         placed = (devices.placed(progress, 0), devices.placed(records, 1))
-        idle = devices.placed(jax.ShapeDtypeStruct((shares,), jnp.int32), 0)
-        use: Any = _advance.lower(self.layout, stage, self.leaves, *placed, np.int32(1), idle).compile().memory_analysis()
+        each = devices.placed(jax.ShapeDtypeStruct((shares,), jnp.int32), 0)
+        use: Any = _advance.lower(self.layout, stage, self.leaves, *placed, np.int32(1), each, each).compile().memory_analysis()
         advancing = use.argument_size_in_bytes + use.output_size_in_bytes - use.alias_size_in_bytes + use.temp_size_in_bytes
         # At the end there are the states, and the results with a copy of them.
         finishing = (size_of((progress, records)) + size_of(self.result_like())) // shares
@@ -283,9 +283,11 @@ class Gathering:
         self.total, self.shares = total, shares
         self.sizes = [stage.population_size for stage in task.strategy.stages]
         self.wasted = np.zeros(len(self.sizes), np.int64)  # candidates of runs that were in a stage's batch, but not in it
-        self.used = 0  # and of all that were
+        self.used = 0  # and of all that were in it
         self.going_on = False  # whether those that were gathered are to go on
         self.stage = 0
+        self.since = np.zeros(total, np.int32)  # the generation of every run when they were
+        self.done = np.zeros(shares, np.int32)  # how many generations each device did since
         self.idle = np.zeros(shares, np.int32)  # how few of a device's runs are left to themselves
         self.width = total
         self.gathered: np.ndarray | None = None  # (total,) who; None: all
@@ -306,6 +308,7 @@ class Gathering:
             self.idle = np.where(each > narrower, np.maximum(narrower, each * 3 // 4), each * 3 // 4).astype(np.int32)
         self.width = width * self.shares
         self.gathered = None if self.width == self.total else np.asarray(mine)
+        self.since, self.done = np.array(look.generation), np.zeros(self.shares, np.int32)
 
     @property
     def lanes(self) -> np.ndarray | None:
@@ -318,11 +321,17 @@ class Gathering:
             mine[: gathered.sum()] = np.flatnonzero(gathered)
         return lanes.reshape(-1)
 
-    def count(self, generations: int, useful: int) -> None:
-        """Counts the candidates of a batch: of so many generations, on all devices, some of which were `useful` to a run."""
-        if len(self.sizes) > 1:
-            self.wasted[self.stage] += (generations * self.width // self.shares - useful) * self.sizes[self.stage]
-        self.used += useful * self.sizes[self.stage]
+    def count(self, look: Look, done: np.ndarray, going_on: bool) -> None:
+        """Counts generations, and in the end the candidates of them: what is counted follows from the runs alone."""
+        self.done = self.done + done
+        self.going_on = going_on
+        if not going_on:
+            each = (look.generation - self.since).reshape(self.shares, -1)
+            useful = int(each.sum(dtype=np.int64))
+            self.used += useful * self.sizes[self.stage]
+            if len(self.sizes) > 1:
+                took = int(each.max(axis=1).sum(dtype=np.int64)) * self.width // self.shares
+                self.wasted[self.stage] += (took - useful) * self.sizes[self.stage]
 
     @property
     def occupancy(self) -> float:
@@ -332,7 +341,8 @@ class Gathering:
     def snapshot(self) -> dict[str, np.ndarray]:
         gathered = np.ones(self.total, bool) if self.gathered is None else self.gathered
         numbers = {name: np.int64(getattr(self, name)) for name in ("used", "going_on", "stage", "width")}
-        return {"wasted": self.wasted, "idle": self.idle, "gathered": gathered} | jax.tree.map(np.asarray, numbers)
+        arrays = {name: getattr(self, name) for name in ("wasted", "idle", "since", "done")}
+        return arrays | {"gathered": gathered} | jax.tree.map(np.asarray, numbers)
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         self.wasted, self.used = np.array(snapshot["wasted"]), int(snapshot["used"])
@@ -340,6 +350,7 @@ class Gathering:
             return
         self.going_on, self.stage = bool(snapshot["going_on"]), int(snapshot["stage"])
         self.idle, self.width = np.array(snapshot["idle"]), int(snapshot["width"])
+        self.since, self.done = np.array(snapshot["since"]), np.array(snapshot["done"])
         self.gathered = None if self.width == self.total else np.array(snapshot["gathered"])
 
     def _wasted(self) -> float:
@@ -456,24 +467,17 @@ def _put(layout, progress, records, lanes, mine, mine_records):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))
-def _advance(layout, stage, leaves, progress, records, most, idle):
-    """Some generations of a stage; whether those are to go on, how many generations there were on all devices, and how many
-    on the one with most."""
+def _advance(layout, stage, leaves, progress, records, most, idle, before):
+    """Some generations of a stage; on each device, whether there is more to do, and how many generations there were."""
     devices = layout.devices
 
-    def local(leaves, progress, records, most, idle):
+    def local(leaves, progress, records, most, idle, before):
         task = layout.structure.unflatten(leaves)
-        progress, records, done = advance(task, stage, progress, records, most, layout.axes, idle[0])
+        progress, records, done, more = advance(task, stage, progress, records, most, layout.axes, idle[0], before[0])
+        return progress, records, *devices.gathered((more[None], done[None]))
 
-        def stays(progress, *leaves):
-            return in_stage(stage, layout.structure.unflatten(leaves), progress)
-
-        staying = jnp.sum(jax.vmap(stays, in_axes=(0, *layout.axes))(progress, *leaves), dtype=jnp.int32)
-        going_on, done = devices.gathered((staying[None] > idle, done[None]))
-        return progress, records, jnp.any(going_on), jnp.sum(done), jnp.max(done)
-
-    local = devices.mapped(local, (list(layout.axes), 0, 1, None, 0), (0, 1, None, None, None))
-    return local(leaves, progress, records, most, idle)
+    local = devices.mapped(local, (list(layout.axes), 0, 1, None, 0, 0), (0, 1, None, None))
+    return local(leaves, progress, records, most, idle, before)
 
 
 @functools.partial(jax.jit, static_argnums=0)

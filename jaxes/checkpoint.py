@@ -87,17 +87,21 @@ class Keeper:
         self.part, self.parts = 0, 1
         self.unsaved: dict[str, Any] = {}  # results of parts that are over
         self.generations, self.saved = 0, time.monotonic()  # since and when the latest snapshot was taken
-        self._open(about)
-        managers = []
-        for name, keep in (("running", checkpoint.keep), ("finished", None)):
-            options = orbax.CheckpointManagerOptions(
-                max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
-            )
-            managers.append(orbax.CheckpointManager(self.path / name, options=options))
-        self.running, self.finished = managers
-        self.over = {part: step for step in self.finished.all_steps() for part in self._about(self.finished, step)["parts"]}
 
-    def _open(self, about: Mapping[str, str]) -> None:
+        with contextlib.ExitStack() as held:
+            self._open(held, about)
+            self.running = held.enter_context(self._manager("running", checkpoint.keep))
+            self.finished = held.enter_context(self._manager("finished", None))
+            self.over = {part: step for step in self.finished.all_steps() for part in self._about(self.finished, step)["parts"]}
+            self.held = held.pop_all()
+
+    def _manager(self, name: str, keep: int | None) -> Any:
+        options = self.orbax.CheckpointManagerOptions(
+            max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
+        )
+        return self.orbax.CheckpointManager(self.path / name, options=options)
+
+    def _open(self, held: contextlib.ExitStack, about: Mapping[str, str]) -> None:
         """Begins the folder, or finds that it is this call's."""
         name, file = f"{self.owner}(checkpoint={str(self.path)!r})", self.path / FILE
         if self.path.exists() and not self.path.is_dir():
@@ -114,7 +118,7 @@ class Keeper:
             if FILE not in others and set(others) - {LOCK}:
                 raise ValueError(f"{name} must be a folder of its own; this has {sorted(others)[0]!r} in it and no checkpoint.")
             self.path.mkdir(parents=True, exist_ok=True)
-            self.lock = _locked(name, self.path / LOCK)
+            held.enter_context(_locked(name, self.path / LOCK))
             if FILE not in others:
                 new = file.with_suffix(".new")
                 new.write_text(json.dumps(mine, indent=1), encoding="utf-8")
@@ -131,11 +135,8 @@ class Keeper:
             warnings.warn(f"{name}: {changed}, so the runs will go on, but not with the same roundings.", stacklevel=4)
 
     def close(self) -> None:
-        self._flush()
-        self.running.close()
-        self.finished.close()
-        if jax.process_index() == 0:
-            self.lock.close()
+        with self.held:
+            self._flush()
 
     @property
     def most(self) -> int:
@@ -307,8 +308,8 @@ def about_task(task: Task, axes: tuple[int | None, ...], keys: jax.Array, genera
     objective = task.objective
     said = {"jaxes": jaxes.__version__, "generations": str(generations), "history": str(task.every), "runs": str(keys.shape[0])}
     for name, value in (
+        ("space's dtype", task.strategy.space.dtype),
         ("strategy", task.strategy),
-        ("space.dtype", task.strategy.space.dtype),
         ("objective", dataclasses.replace(objective, along=None)),
         ("args", task.args),
         ("stop", task.stop),
@@ -338,8 +339,8 @@ def _said(name: str, value: Any, depth: int = 0) -> dict[str, str]:
     """A value in words, the same in every process."""
     if value is None or isinstance(value, bool | int | float | complex | str | np.dtype | type):
         return {name: str(value)}
-    if hasattr(value, "dtype"):
-        array = np.asarray(jax.random.key_data(value) if _is_key(value) else value)
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        array = np.asarray(jax.random.key_data(value) if _is_key(value) else value)  # type: ignore[arg-type]
         what = f"{array.dtype.name}{list(array.shape)}"
         return {name: f"{what} {array.tolist()}" if array.size <= 8 else f"{what} {_digest(array.tobytes())}"}
     parts: dict[str, Any]

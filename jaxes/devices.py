@@ -70,10 +70,6 @@ class Devices:
             return tree
         return jax.tree.map(lambda leaf: lax.all_gather(leaf, tuple(self.mesh.axis_names), tiled=True), tree)  # type: ignore[union-attr]
 
-    def total(self, value: jax.Array) -> jax.Array:
-        """Inside of what is `mapped`: the sum of a number that each device has."""
-        return value if self.shares == 1 else lax.psum(value, tuple(self.mesh.axis_names))  # type: ignore[union-attr]
-
     def place(self, tree: Any, axes: Any) -> Any:
         """Arrays, on the devices. Every process has all of them."""
         if self.mesh is None:

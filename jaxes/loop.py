@@ -227,9 +227,13 @@ def advance(
     most: ArrayLike,
     axes: tuple[int | None, ...] | None = None,
     idle: ArrayLike = 0,
-) -> tuple[Progress, Any, jax.Array]:
+    before: ArrayLike = 0,
+) -> tuple[Progress, Any, jax.Array, jax.Array]:
     """Runs generations of one stage of the strategy: `most` of them, or until no run is active in it, or no more than `idle`.
-    Also how many those were.
+    Also how many those were, and whether there is more to do.
+
+    Whether no more than `idle` are left is asked every `BLOCK` generations, those `before` included: it is not to depend on
+    how the generations are cut.
 
     With `axes` (the vmap axis of every leaf of `task`), `progress` and `records` are those of a batch, and the loop asks
     once a block for all of it.
@@ -253,13 +257,15 @@ def advance(
 
     def block(carry):
         # One run may be a lane of a batch, so its loops must be equally long; generations past the end are frozen.
-        count = BLOCK if axes is None else jnp.minimum(BLOCK, most - carry[2])
+        count = BLOCK if axes is None else jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
         return lax.fori_loop(0, count, generation, carry)
 
-    def go_on(carry):
-        return (jnp.sum(lanes(functools.partial(in_stage, stage), carry[0]), dtype=jnp.int32) > idle) & (carry[2] < most)
+    def more(carry):
+        staying = jnp.sum(lanes(functools.partial(in_stage, stage), carry[0]), dtype=jnp.int32)
+        return (staying > idle) | ((staying > 0) & ((before + carry[2]) % BLOCK > 0))
 
-    return lax.while_loop(go_on, block, (progress, records, jnp.int32(0)))
+    end = lax.while_loop(lambda carry: more(carry) & (carry[2] < most), block, (progress, records, jnp.int32(0)))
+    return *end, more(end)
 
 
 def _written(task: Task, progress: Progress, records: Any, batched: bool) -> Any:
@@ -283,7 +289,9 @@ def finish(task: Task, progress: Progress, records: Any) -> Result:
     if task.every:
         # Rows after a run stopped were not all written; they repeat its last one.
         last = jnp.maximum(-(-(state.generation - progress.start) // task.every) - 1, 0)
-        records = jax.tree.map(lambda r: r[jnp.minimum(jnp.arange(r.shape[0]), last)] if r.shape[0] else r, records)
+        records = jax.tree.map(
+            lambda r: r[jnp.minimum(jnp.arange(r.shape[0], dtype=jnp.int32), last)] if r.shape[0] else r, records
+        )
     ended = progress.state.generation >= progress.until
     reason = jnp.where((progress.reason == StopReason.RUNNING) & ended, StopReason.GENERATIONS, progress.reason)
     return Result(

@@ -86,13 +86,13 @@ def attempt(name, entry, path, every, seconds):
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "jaxes-kill-cache")}
     environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, os.path.abspath(__file__), "--child", name, entry, path, str(every)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    lines = [process.stdout.readline()]
-    if seconds is not None:
-        time.sleep(seconds)
-        process.kill()
-    lines += process.stdout.read().splitlines()
-    killed = process.wait() != 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        lines = [process.stdout.readline()]
+        if seconds is not None:
+            time.sleep(seconds)
+            process.kill()
+        lines += process.stdout.read().splitlines()
+        killed = process.wait() != 0
     if killed and seconds is None:
         raise SystemExit(f"{name}, {entry}: the run that was left alone failed")
     generations = [int(line.split()[1]) for line in lines if line.startswith("at ")]

@@ -1,0 +1,258 @@
+"""Runs that were stopped, killed or told to go on: nothing is lost, nothing is altered, and nothing foreign is read."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import kill
+import numpy as np
+import pytest
+from variants import assert_same, box, exact
+
+import jaxes
+import jaxes.batch
+
+
+def shifted(x, by):
+    return exact(x + by)
+
+
+def after(looks):
+    """A callback that ends the runs after so many looks."""
+    seen = []
+
+    def callback(report):
+        seen.append(report.generation)
+        return len(seen) >= looks
+
+    return callback
+
+
+def test_the_same_call_goes_on(tmp_path):
+    call = {"strategy": jaxes.CMAES(box(), lam=8), "generations": 60, "runs": 3, "targets": [1e3, 1.0]}
+    expected = jaxes.minimize(exact, **call)
+    path = tmp_path / "runs"
+    checkpoint = jaxes.Checkpoint(path, generations=7)
+    for looks in (2, 3):
+        stopped = jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=after(looks))
+        assert np.all(stopped.stop_reason == jaxes.StopReason.INTERRUPTED)
+    first = []
+    assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=lambda r: first.append(r.generation)), expected)
+    assert first[0] > int(stopped.generations.max()) > 7  # it did not begin again
+    # What is over is read, not run.
+    assert_same(jaxes.minimize(exact, **call, checkpoint=path, callback=pytest.fail), expected)
+
+
+def test_a_single_run_goes_on_and_so_does_one_of_several_stages(tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxes.batch, "WORTH", 0.0)  # runs are gathered in narrower batches
+    for i, runs in enumerate((None, 9)):
+        strategy = jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop")
+        call = {"strategy": strategy, "runs": runs, "stop": {"evaluations": 2000}, "history": 5}
+        expected = jaxes.minimize(exact, **call)
+        checkpoint = jaxes.Checkpoint(tmp_path / str(i), generations=3)
+        for _ in range(4):
+            jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=after(5))
+        assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
+
+
+def test_sweeps_go_on(tmp_path):
+    call = {"over": {("mu", "lam"): [(3, 12), (4, 16)], "args": [0.0, 0.5]}, "repeats": 3, "chunk": 4, "history": 10}
+    expected = jaxes.sweep(jaxes.ES(box()), shifted, 0, 50, **call)
+    path = tmp_path / "runs"
+    for i in range(4):  # each gets some way, or nowhere
+        jaxes.sweep(
+            jaxes.ES(box()), shifted, 0, 50, **call, checkpoint=jaxes.Checkpoint(path, generations=9), seconds=0.1 * i + 1e-6
+        )
+    assert_same(jaxes.sweep(jaxes.ES(box()), shifted, 0, 50, **call, checkpoint=path).runs, expected.runs)
+    assert_same(jaxes.sweep(jaxes.ES(box()), shifted, 0, 50, **call, checkpoint=path, seconds=1e-6).runs, expected.runs)
+
+
+@pytest.mark.parametrize(("name", "entry"), [("CMAES", "minimize"), ("SHADE", "sweep"), ("Restart", "minimize")])
+def test_killed_at_any_moment(name, entry):
+    assert kill.torment(name, entry, 2, random.Random(1), seconds=1.5) > 0
+
+
+def test_a_limit_in_seconds():
+    call = {"strategy": jaxes.ES(box()), "generations": 10**9, "history": False}
+    result = jaxes.minimize(exact, **call, seconds=0.5)
+    assert result.stop_reason == jaxes.StopReason.TIME
+    assert 0 < result.generations < 10**9
+    assert "limit in seconds" in repr(result)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_return(tmp_path, number):
+    program = textwrap.dedent(
+        """
+        import signal, sys, jaxes
+        from variants import exact, box
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        call = dict(strategy=jaxes.ES(box()), generations=10**9, history=False)
+        begun = lambda report: print("at", report.generation, flush=True)
+        checkpoint = jaxes.Checkpoint(sys.argv[1], seconds=1e4)
+        result = jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=begun)
+        print("ended", int(result.generations), result.message(), flush=True)
+        """
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    path = str(tmp_path / "runs")
+    command = [sys.executable, "-c", program, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "interrupted, returning the best so far" in err
+    ended = out.splitlines()[-1].split()
+    assert ended[0] == "ended"
+    assert ended[2] == "interrupted"
+    seen = []
+    call = {"strategy": jaxes.ES(box()), "generations": 10**9, "history": False}
+    jaxes.minimize(exact, **call, checkpoint=path, callback=lambda report: seen.append(report.generation) or True)
+    assert seen[0] > int(ended[1])
+
+
+def other(x):
+    return 2 * exact(x)
+
+
+def scaled(by):
+    return lambda x: by * exact(x)
+
+
+def test_checkpoints_of_something_else_are_refused(tmp_path, x64):
+    space = jaxes.Box(-2.0, 2.0, shape=(3,))
+    call = {"strategy": jaxes.ES(space, sigma=0.3), "generations": 5}
+    path = tmp_path / "runs"
+    jaxes.minimize(exact, **call, checkpoint=path)
+    changes = [
+        ({"strategy": jaxes.ES(space, sigma=0.4)}, r"strategy\.sigma is float64\[\] 0\.4 here and float64\[\] 0\.3 there"),
+        ({"strategy": jaxes.CMAES(space)}, "strategy is CMAES here and ES there"),
+        ({"strategy": jaxes.ES(jaxes.Box(-2.0, 3.0, shape=(3,)), sigma=0.3)}, r"strategy\.space\.upper"),
+        ({"generations": 6}, "generations is 6 here and 5 there"),
+        ({"runs": 2}, "runs is 2 here and 1 there"),
+        ({"key": 1}, "keys is"),
+        ({"stop": {"target": 0.5}}, r"stop\.target is float64\[\] 0\.5 here and None there"),
+        ({"targets": [1.0]}, "targets is"),
+        ({"maximise": True}, r"objective\.maximise is True here and False there"),
+    ]
+    for change, message in changes:
+        with pytest.raises(ValueError, match=f"holds checkpoints of something else: .*{message}"):
+            jaxes.minimize(exact, **call | change, checkpoint=path)
+    with pytest.raises(ValueError, match=r"objective\.function is other here and exact there"):
+        jaxes.minimize(other, **call, checkpoint=path)
+    with pytest.raises(ValueError, match="over is lam here and nothing there"):
+        jaxes.sweep(call["strategy"], exact, 0, 5, over={"lam": [105]}, checkpoint=path)
+    with jax.enable_x64(False), pytest.raises(ValueError, match="space's dtype is float32 here and float64 there"):
+        jaxes.minimize(exact, strategy=jaxes.ES(jaxes.Box(-2.0, 2.0, shape=(3,)), sigma=0.3), generations=5, checkpoint=path)
+    # Functions of one name that compute something else.
+    jaxes.minimize(scaled(2.0), **call, checkpoint=tmp_path / "scaled")
+    with pytest.raises(ValueError, match=r"objective\.function\.closure 0 is 3\.0 here and 2\.0 there"):
+        jaxes.minimize(scaled(3.0), **call, checkpoint=tmp_path / "scaled")
+    data = json.loads((path / "jaxes.json").read_text())
+    for name, value, message in (
+        ("format", 99, "format 99; this version of jaxes reads and writes 1"),
+        ("about", data["about"] | {"jaxes": "0.0.1"}, f"jaxes is {jaxes.__version__} here and 0.0.1 there"),
+        ("about", 3, "damaged or none of jaxes"),
+    ):
+        (path / "jaxes.json").write_text(json.dumps(data | {name: value}))
+        with pytest.raises(ValueError, match=message):
+            jaxes.minimize(exact, **call, checkpoint=path)
+    (path / "jaxes.json").write_text(json.dumps(data | {"versions": data["versions"] | {"jax": "0.0.1"}}))
+    with pytest.warns(UserWarning, match=r"jax is .* here and 0\.0\.1 there"):
+        jaxes.minimize(exact, **call, checkpoint=path)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    call = {"strategy": jaxes.ES(box()), "generations": 5}
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(ValueError, match="must be a folder, and is a file"):
+        jaxes.minimize(exact, **call, checkpoint=file)
+    with pytest.raises(ValueError, match="must be a folder of its own; this has 'file' in it"):
+        jaxes.minimize(exact, **call, checkpoint=tmp_path)
+    assert os.listdir(tmp_path) == ["file"]
+    for wrong in (3, True, ["runs"]):
+        with pytest.raises(TypeError, match=r"checkpoint=.* must be the path of a folder or a jaxes.Checkpoint"):
+            jaxes.minimize(exact, **call, checkpoint=wrong)
+    for settings, message in (
+        ({"seconds": 0}, "positive"),
+        ({"generations": 0}, "at least 1"),
+        ({"keep": 0}, "at least 1"),
+        ({"seconds": None}, "needs seconds, generations or both"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jaxes.Checkpoint("runs", **settings)
+    with pytest.raises(ValueError, match=r"minimize\(seconds=...\) must be positive, got -1"):
+        jaxes.minimize(exact, **call, seconds=-1)
+    with pytest.raises(ValueError, match=r"sweep\(seconds=...\) must be positive, got -1"):
+        jaxes.sweep(call["strategy"], exact, 0, 5, over={"sigma": [0.1]}, seconds=-1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of readers that orbax leaves behind
+def test_damaged_checkpoints_are_refused_and_the_one_before_is_good(tmp_path):
+    call = {"strategy": jaxes.ES(box(), sigma=0.3), "generations": 40}
+    expected = jaxes.minimize(exact, **call)
+    path = tmp_path / "runs"
+    checkpoint = jaxes.Checkpoint(path, generations=5)
+    jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=after(4))
+    steps = sorted(int(name) for name in os.listdir(path / "running"))
+    assert len(steps) == checkpoint.keep
+    latest = path / "running" / str(steps[-1])
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(latest) for name in names]
+    refused = 0
+    for file in files:
+        if not os.path.getsize(file):
+            continue
+        for damage in ("cut", "flip"):
+            shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+            shutil.copytree(path, tmp_path / "copy")
+            copied = tmp_path / "copy" / os.path.relpath(file, path)
+            content = bytearray(copied.read_bytes())
+            if damage == "cut":
+                del content[len(content) // 2 :]
+            else:
+                content[len(content) // 2] ^= 1
+            copied.write_bytes(content)
+            try:
+                found = jaxes.minimize(exact, **call, checkpoint=jaxes.Checkpoint(tmp_path / "copy", generations=5))
+            except ValueError as error:
+                refused += 1
+                assert str(steps[-1]) in str(error)  # noqa: PT017
+                assert "Remove this folder" in str(error)  # noqa: PT017
+            else:
+                assert_same(found, expected)
+    assert refused > 2
+    shutil.rmtree(latest)
+    assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
+
+
+def test_a_folder_is_used_once_at_a_time(tmp_path):
+    call = {"strategy": jaxes.ES(box()), "generations": 5}
+
+    def nested(report):
+        with pytest.raises(ValueError, match="is in use by another process"):
+            jaxes.minimize(exact, **call, checkpoint=tmp_path / "runs")
+        return True
+
+    jaxes.minimize(exact, **call, checkpoint=tmp_path / "runs", callback=nested)
+    jaxes.minimize(exact, **call, checkpoint=tmp_path / "runs")
+
+
+def test_empty_arrays_and_users_records_are_saved(tmp_path):
+    def record(state, population, fitness):
+        return {"worst": jnp.max(fitness), "none": jnp.zeros((0,)), "key": state.key}
+
+    call = {"strategy": jaxes.ES(box()), "generations": 20, "history": 3, "record": record}
+    expected = jaxes.minimize(exact, **call)
+    checkpoint = jaxes.Checkpoint(tmp_path / "runs", generations=3)
+    jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=after(2))
+    assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
+    assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
