@@ -14,13 +14,13 @@ meet only when the host looks.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,10 @@ WORTH = 2e9
 twice as many before the next: about what a core does meanwhile. BIPOP-CMA-ES on Rastrigin's function in 5-D then makes use of
 .29 of the candidates with 256 runs, and of .38 with 1,024, at 1.8 times the cost."""
 
+if TYPE_CHECKING:
+    from jaxes.checkpoint import Keeper
+    from jaxes.watch import Watch
+
 Axes = tuple[int | None, ...]
 
 ONE = Devices()
@@ -63,6 +67,7 @@ class Look:
     step_size: jax.Array  # largest standard deviation of what is sampled next
     best: jax.Array  # (d,) the best candidate of all runs; of each device's, while it is put together
     occupancy: Any = 1.0  # the share of evaluated candidates that were of use to a run so far
+    columns: Any = None  # a function that gives what a line tells of the best run: name -> number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,32 +97,29 @@ def keys_of_runs(key: jax.Array, runs: int) -> jax.Array:
 
 
 def drive(
-    task: Task,
-    axes: Axes,
-    keys: jax.Array,
-    generations: int,
+    batch: Batch,
     *,
-    runs: int | None = None,
-    devices: Devices = ONE,
     report: Callable[[Look], bool | None] | None = None,
     interrupted: Callable[[], StopReason] = lambda: StopReason.RUNNING,
-    keeper: Any = None,
+    keeper: Keeper | None = None,
+    watch: Watch | None = None,
 ) -> Result:
-    """The results of runs with keys (n,), leaves of `task` batched where `axes` says so. With `runs`, of the first ones only;
-    the others make up the shape.
+    """The results of a batch that was not begun.
 
     `report(look)` is called about every `INTERVAL` seconds, and ends all runs when it returns True, as `interrupted()` does
-    with a reason. `keeper` is a `jaxes.checkpoint.Keeper`: what it has of these runs is not run again.
+    with a reason. What `keeper` has of these runs is not run again.
     """
-    batch = Batch(task, axes, keys, generations, runs=runs, devices=devices)
     if keeper is not None and (result := keeper.result(batch.result_like())) is not None:
         return result
     batch.begin(None if keeper is None else keeper.snapshot(batch.snapshot_like()))
+    devices = batch.layout.devices
     ended = devices.agreed(interrupted())
     while batch.gather(bool(ended)):
-        done = batch.advance(LIMIT if keeper is None else keeper.most)
-        ended = interrupted()
-        if report is not None and _is_true(report(batch.look)):
+        done = batch.advance(min(other.most for other in (keeper, watch) if other is not None) if keeper or watch else LIMIT)
+        look, ended = batch.look, interrupted()
+        if watch is not None:
+            watch.look(look, done, bool(ended) or not look.active.any())
+        if report is not None and _is_true(report(look)):
             ended = StopReason.INTERRUPTED
         ended = devices.agreed(ended)
         if keeper is not None:
@@ -129,7 +131,8 @@ def drive(
 
 
 class Batch:
-    """Runs between two looks of the host.
+    """Runs with keys (n,), leaves of `task` batched where `axes` says so, between two looks of the host. With `runs`, the first
+    ones only; the others make up the shape.
 
     Over several devices there are as many lanes as make their shares equal; those beyond the last run never begin.
     """
@@ -178,9 +181,15 @@ class Batch:
     def look(self) -> Look:
         """Of the runs alone."""
         share = self.width // len(self.seen.best)
-        best = self.seen.best[self.seen.fitness.argmin() // share]
+        index = int(self.seen.fitness.argmin())
         cut = jax.tree.map(lambda leaf: leaf[: self.runs], dataclasses.replace(self.seen, best=None, occupancy=None))
-        return dataclasses.replace(cut, best=best, occupancy=self.gathering.occupancy)
+
+        def columns():
+            return jax.tree.map(fetched, _columns(self.layout, self.leaves, self.progress, index))
+
+        return dataclasses.replace(
+            cut, best=self.seen.best[index // share], occupancy=self.gathering.occupancy, columns=columns
+        )
 
     def gather(self, ended: bool) -> bool:
         """Finds who is to go on, when those that were to have done so. False if nobody is, or all have `ended`."""
@@ -418,6 +427,13 @@ def _look(layout, leaves, progress):
     return devices.mapped(devices.gathered, (0,), None)(dataclasses.replace(look, best=found, occupancy=None))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _columns(layout, leaves, progress, index):
+    one = [leaf if axis is None else leaf[index] for leaf, axis in zip(leaves, layout.axes, strict=True)]
+    columns = layout.structure.unflatten(one).strategy.columns(jax.tree.map(lambda leaf: leaf[index], progress.state))
+    return collections.OrderedDict(columns)  # JAX would sort another one
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _start(layout, rows, leaves, keys, used, generations):
     def one(task, key, used):
@@ -488,16 +504,3 @@ def _finish(layout, leaves, progress, records, ended):
         return finish(task, dataclasses.replace(progress, reason=reason), records)
 
     return layout.of_runs(one, (0, 1), 0)(leaves, progress, records)
-
-
-def progress_bar(show: bool | None, total: int, unit: str) -> Any:
-    """A tqdm bar on stderr. `show` None: if tqdm is installed and stderr is a terminal. None if there is to be none."""
-    if not (sys.stderr.isatty() if show is None else show):
-        return None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        if show is None:
-            return None
-        raise ImportError('progress=True needs tqdm: pip install "jaxes[progress]".') from None
-    return tqdm(total=total, unit=unit, unit_scale=True, leave=True)

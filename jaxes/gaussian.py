@@ -172,6 +172,12 @@ class Gaussian(Strategy):
         deviations = self._deviations(state)
         return jnp.square(deviations.max() / deviations.min())
 
+    def columns(self, state):
+        """As in Hansen's programs: the square root of the condition number, sigma, the least and the largest deviation."""
+        deviations = state.sigma * self._deviations(state)
+        axis_ratio = jnp.sqrt(self._condition(state))
+        return {"axis ratio": axis_ratio, "sigma": state.sigma, "min std": deviations.min(), "max std": deviations.max()}
+
     def _axis(self, state: Any, index: jax.Array) -> jax.Array:
         """(d,) a standard deviation along the principal axis of an index below d, in units of sigma."""
         at = jnp.arange(self.space.dimension, dtype=jnp.int32) == index

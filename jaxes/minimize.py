@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import Look, drive, keys_of_runs, progress_bar
+from jaxes.batch import Batch, Look, drive, keys_of_runs
 from jaxes.checkpoint import Checkpoint, about_task, as_checkpoint, keeping
 from jaxes.checks import as_key, check_integer, check_seconds
 from jaxes.devices import as_devices
@@ -26,6 +26,7 @@ from jaxes.space import as_space
 from jaxes.stop import Stop, StopReason, as_stop
 from jaxes.strategies.lmmaes import LMMAES
 from jaxes.strategy import LIMIT, Strategy
+from jaxes.watch import Log, Watch, profiled
 
 MATRICES = 256
 """Up to how many coordinates the default strategy is one with matrices."""
@@ -60,6 +61,9 @@ def minimize(
     record: Callable[..., Any] | None = None,
     targets: ArrayLike | None = None,
     progress: bool | None = None,
+    verbose: int = 0,
+    log: Log | None = None,
+    profile: str | os.PathLike[str] | None = None,
     callback: Callable[[Report], bool | None] | None = None,
     seconds: float | None = None,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
@@ -82,6 +86,10 @@ def minimize(
             leading axis, and `result.best()` is the best run. Default: a single run with `key` itself, no axis.
         history: True keeps up to 1,000 records evenly over the generations, k one every k generations, False none.
         progress: True or False; default: if tqdm is installed and stderr is a terminal.
+        verbose: n prints a line every n generations, to stderr, with what the strategy's authors print of the best run.
+        log: a file that ends in .csv or .parquet, or a function of a dict: about a record a second, whose columns are
+            `jaxes.watch.COLUMNS`. `jaxes watch FILE` draws it while it grows.
+        profile: a folder to write a trace of `jax.profiler` to, of the whole call, compiling included.
         callback: called with a `Report` a few times a second; ends the runs by returning True.
         seconds: a limit; runs that are not over by then end between two generations, with `StopReason.TIME`.
         checkpoint: a folder to save to, or a `Checkpoint` that also says how often. The same call goes on from what is there,
@@ -121,43 +129,43 @@ def minimize(
     checkpoint = as_checkpoint("minimize", checkpoint)
     about = None if checkpoint is None else about_task(task, axes, keys, generations)
 
-    began = time.perf_counter()
-    bar = progress_bar(progress, generations, "gen")
+    began = time.monotonic()
 
     def report(look: Look) -> bool | None:
-        fitness = task.objective.sign(look.fitness)
-        finished = float(np.mean(~look.active))
-        winner = fitness.argmax() if maximise else fitness.argmin()
-        if bar is not None:
-            shown = {"best": f"{fitness[winner]:.4g}"}
-            if runs is not None:
-                shown |= {"median": f"{np.median(fitness):.4g}", "finished": f"{finished:.0%}"}
-            bar.set_postfix(shown, refresh=False)
-            bar.update(round(look.share.min() * generations) - bar.n)
         if callback is None:
             return None
-        generation, evaluations = int(look.generation.max()), int(look.spent.sum(dtype=np.int64))
-        seconds = time.perf_counter() - began
         return callback(
             Report(
-                generation=generation,
-                evaluations=evaluations,
-                fitness=fitness,
-                finished=finished,
-                seconds=seconds,
+                generation=int(look.generation.max()),
+                evaluations=int(look.spent.sum(dtype=np.int64)),
+                fitness=task.objective.sign(look.fitness),
+                finished=float(np.mean(~look.active)),
+                seconds=time.monotonic() - began,
                 best=lambda: strategy.space.decode(look.best),
                 occupancy=look.occupancy,
             )
         )
 
-    try:
-        with Interrupts(seconds) as interrupted, keeping("minimize", checkpoint, about, shared) as keeper:
-            result = drive(task, axes, keys, generations, devices=shared, report=report, interrupted=interrupted, keeper=keeper)
-            if interrupted() == StopReason.INTERRUPTED:
-                print("jaxes: interrupted, returning the best so far", file=sys.stderr)
-    finally:
-        if bar is not None:
-            bar.close()
+    batch = Batch(task, axes, keys, generations, devices=shared)
+    watching = Watch(
+        "minimize",
+        batch.runs,
+        generations,
+        progress=progress,
+        verbose=verbose,
+        log=log,
+        append=checkpoint is not None,
+        maximise=task.objective.maximise,
+    )
+    with (
+        profiled(profile),
+        watching as watch,
+        Interrupts(seconds) as interrupted,
+        keeping("minimize", checkpoint, about, shared) as keeper,
+    ):
+        result = drive(batch, report=report, interrupted=interrupted, keeper=keeper, watch=watch)
+        if interrupted() == StopReason.INTERRUPTED:
+            print("jaxes: interrupted, returning the best so far", file=sys.stderr)
     return result[0] if runs is None else result
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.analysis.runtime import Runtimes
-from jaxes.batch import Look, drive, progress_bar
+from jaxes.batch import Batch, Look, drive
 from jaxes.checks import as_key, check_integer
 from jaxes.interrupts import Interrupts
 from jaxes.loop import make_task
@@ -20,6 +20,7 @@ from jaxes.problems.coco import GROUPS, NAMES, bbob
 from jaxes.space import Box
 from jaxes.stop import Stop
 from jaxes.strategy import Strategy
+from jaxes.watch import progress_bar
 
 TARGETS = tuple(float(target) for target in np.logspace(2, -8, 51))
 """COCO's: 51 gaps to the optimum, from 1e2 to 1e-8, evenly in the logarithm."""
@@ -100,7 +101,7 @@ def score(
                         bar.set_postfix_str(f"f{function}", refresh=False)
                         bar.update(base + int(look.spent.sum(dtype=np.int64)) - bar.n)
 
-                result = drive(task, _batched(task), keys, generations, report=report, interrupted=interrupted)
+                result = drive(Batch(task, _batched(task), keys, generations), report=report, interrupted=interrupted)
                 if interrupted():
                     break
                 if bar is not None:

@@ -253,6 +253,9 @@ class Staged(Strategy):
     def _tell(self, state, x, fitness):
         raise AssertionError("stages are told, by tell_flat")
 
+    def columns(self, state):
+        return {"runs": state.runs + 1, "lam": state.plan.lam, "sigma": self.step_size(state)}
+
     def step_size(self, state):
         return lax.switch(self.stage(state), [stage.step_size for stage in self.stages], state)
 

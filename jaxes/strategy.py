@@ -269,6 +269,10 @@ class Strategy(abc.ABC):
     def step_size(self, state: Any) -> jax.Array:
         """(), the largest standard deviation, over coordinates, of what the strategy would sample next."""
 
+    def columns(self, state: Any) -> dict[str, jax.Array]:
+        """Name -> (), what a line of a log tells of a state, besides generations, evaluations and the best fitness."""
+        return {"sigma": self.step_size(state)}
+
     def fitness_range(self, state: Any) -> jax.Array:
         """() over what range the fitness of the last generations lies; infinite if not known."""
         return jnp.full_like(state.best_fitness, jnp.inf)

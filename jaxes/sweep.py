@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import Axes, Batch, drive, keys_of_runs, progress_bar, size_of
+from jaxes.batch import Axes, Batch, drive, keys_of_runs, size_of
 from jaxes.checkpoint import Checkpoint, Keeper, about_task, as_checkpoint, keeping
 from jaxes.checks import as_key, check_integer, check_seconds
 from jaxes.devices import Devices, as_devices, memory_limit
@@ -24,6 +24,7 @@ from jaxes.pytree import node_types
 from jaxes.result import Result
 from jaxes.stop import Stop, StopReason, as_stop
 from jaxes.strategy import Strategy
+from jaxes.watch import Log, Watch, profiled
 
 Names = str | tuple[str, ...]
 
@@ -100,6 +101,9 @@ def sweep(
     history: bool | int = False,
     targets: ArrayLike | None = None,
     progress: bool | None = None,
+    verbose: int = 0,
+    log: Log | None = None,
+    profile: str | os.PathLike[str] | None = None,
     batched: bool = False,
     stochastic: bool = False,
     maximise: bool = False,
@@ -123,6 +127,7 @@ def sweep(
             and returns what it would have returned without a break, bit for bit.
         devices: how many, a list of them, or a `jax.sharding.Mesh`, that share the runs. Default: one, JAX's default one.
         progress: True or False; default: if tqdm is installed and stderr is a terminal.
+        verbose, log, profile: as in `jaxes.minimize`; of the runs that are under way together.
 
     Numbers (sigma, rates, bounds, thresholds) share one program; each combination of static settings (mu, lam, words)
     compiles once.
@@ -185,20 +190,30 @@ def sweep(
     collected: list[Any] = [None] * len(cells)
     checkpoint = as_checkpoint("sweep", checkpoint)
     about = None if checkpoint is None else _about(groups_of_runs, over)
-    bar = progress_bar(progress, total * generations, "gen")
-    try:
-        with Interrupts(seconds) as interrupted, keeping("sweep", checkpoint, about, shared) as keeper:
-            if keeper is not None:
-                keeper.parts = sum(len(group.chunks) for group in groups_of_runs)
-            for group in groups_of_runs:
-                results = group.run(bar, interrupted, keeper)
-                for j, i in enumerate(group.members):
-                    collected[i] = jax.tree.map(lambda leaf, j=j: leaf[j], results)
-            if interrupted() == StopReason.INTERRUPTED:
-                print("jaxes: interrupted, returning what was run", file=sys.stderr)
-    finally:
-        if bar is not None:
-            bar.close()
+    watching = Watch(
+        "sweep",
+        total,
+        generations,
+        progress=progress,
+        verbose=verbose,
+        log=log,
+        append=checkpoint is not None,
+        maximise=maximise,
+    )
+    with (
+        profiled(profile),
+        watching as watch,
+        Interrupts(seconds) as interrupted,
+        keeping("sweep", checkpoint, about, shared) as keeper,
+    ):
+        if keeper is not None:
+            keeper.parts = sum(len(group.chunks) for group in groups_of_runs)
+        for group in groups_of_runs:
+            results = group.run(interrupted, keeper, watch)
+            for j, i in enumerate(group.members):
+                collected[i] = jax.tree.map(lambda leaf, j=j: leaf[j], results)
+        if interrupted() == StopReason.INTERRUPTED:
+            print("jaxes: interrupted, returning what was run", file=sys.stderr)
     shape = tuple(map(len, axes.values()))
     strategies = np.empty(len(cells), object)
     strategies[:] = [cell["strategy"] for cell in cells]
@@ -227,7 +242,7 @@ class _Group:
         while (needed := self._batch(0).memory()) > most:
             if self.chunk <= self.devices.shares:
                 raise ValueError(
-                    f"sweep(max_memory=...) must be at least {needed:.2e} bytes, which one run takes, got {most:.2e}."
+                    f"sweep(max_memory=...) must be at least {needed:.3g} bytes, which one run takes, got {most:.3g}."
                 )
             shares = self.devices.shares
             fewer = int(self.chunk * most / needed) // shares * shares
@@ -239,43 +254,22 @@ class _Group:
         return range(0, self.total, self.chunk)
 
     def _batch(self, first: int) -> Batch:
-        task, keys, count = self._chunk(first)
-        return Batch(task, self.axes, keys, self.generations, runs=count, devices=self.devices)
-
-    def _chunk(self, first: int) -> tuple[Task, jax.Array, int]:
         """The last chunk is filled up with runs of the first, so that all have one shape."""
         leaves, structure = _flatten(self.task)
         index = np.arange(first, first + self.chunk) % self.total
         mine = [leaf if axis is None else leaf[index // self.repeats] for leaf, axis in zip(leaves, self.axes, strict=True)]
-        return structure.unflatten(mine), self.keys[index % self.repeats], min(self.chunk, self.total - first)
+        keys, count = self.keys[index % self.repeats], min(self.chunk, self.total - first)
+        return Batch(structure.unflatten(mine), self.axes, keys, self.generations, runs=count, devices=self.devices)
 
-    def run(self, bar: Any, interrupted: Callable[[], StopReason], keeper: Keeper | None) -> Result:
+    def run(self, interrupted: Callable[[], StopReason], keeper: Keeper | None, watch: Watch) -> Result:
         """Results (cells, repeats)."""
         parts = []
         for first in self.chunks:
-            task, keys, count = self._chunk(first)
-            before = bar.n if bar is not None else 0
-
-            def report(look, before=before):
-                if bar is not None:
-                    bar.update(before + int(look.share.sum() * self.generations) - bar.n)
-
-            result = drive(
-                task,
-                self.axes,
-                keys,
-                self.generations,
-                runs=count,
-                devices=self.devices,
-                report=report,
-                interrupted=interrupted,
-                keeper=keeper,
-            )
+            result = drive(self._batch(first), interrupted=interrupted, keeper=keeper, watch=watch)
             if keeper is not None:
                 keeper.part += 1
-            if bar is not None:
-                bar.update(before + count * self.generations - bar.n)
             parts.append(jax.tree.map(_host, result))
+            watch.part(len(parts[-1].generations), int(np.sum(parts[-1].evaluations)))
         joined = jax.tree.map(lambda *leaves: _concatenate(leaves), *parts)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, self.repeats, *leaf.shape[1:]), joined)
 

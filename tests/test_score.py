@@ -60,7 +60,7 @@ def test_ctrl_c_returns_the_functions_that_were_finished(monkeypatch):
     def pressed():
         yield lambda: next(looks)
 
-    monkeypatch.setattr(sys.modules["jaxes.score"], "deferred_interrupt", pressed)
+    monkeypatch.setattr(sys.modules["jaxes.score"], "Interrupts", pressed)
     found = score(make, dimension=2, functions=[1, 2, 3, 4], instances=[1], budget=100, progress=False)
     assert 1 <= len(found.problems) < 4
     with pytest.raises(KeyboardInterrupt):

@@ -173,6 +173,11 @@ class Differential(Strategy):
         unit = jnp.maximum(jnp.abs(away).max(), jnp.finfo(away.dtype).tiny)  # squares of very large or small numbers are none
         return unit * jnp.std(away / unit, axis=0).max()
 
+    def columns(self, state):
+        """Over what range individuals and their fitness lie, as in pagmo's differential evolutions."""
+        span = self._away(state.parents, state.parents[:1])
+        return {"dx": (span.max(axis=0) - span.min(axis=0)).max(), "df": self.fitness_range(state)}
+
     def fitness_range(self, state):
         return state.parent_fitness.max() - state.parent_fitness.min()
 
