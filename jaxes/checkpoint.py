@@ -293,6 +293,39 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
+def contents(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What a folder holds, in words. `best fitness` is the minimised one."""
+    found, folder = read(path), Path(os.path.abspath(path))
+    about, versions = found["about"], {"jaxes": found["about"].get("jaxes"), **found["versions"]}
+    said = {
+        "begun with": " ".join(["jaxes", *found["command"]]) if found["command"] else "Python",
+        "in": found["directory"],
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+    for name in ("strategy", "space's dtype", "objective.function", "objective.value", "runs", "generations", "over"):
+        text = about.get(name, about.get(f"group 0: {name}", "None"))
+        if text != "None":
+            said[name.partition(".")[0]] = text
+
+    def steps(name):
+        """What was saved about each, the latest last."""
+        numbered = sorted((int(step.name), step) for step in (folder / name).glob("*") if step.name.isdecimal())
+        files = [step / "about" / "metadata" for _, step in numbered]
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+
+    over, under_way = {part for step in steps("finished") for part in step["parts"]}, steps("running")
+    said["finished"] = f"{len(over)} part{'' if len(over) == 1 else 's'}"
+    if under_way and under_way[-1]["part"] not in over:
+        last = under_way[-1]
+        said["under way"] = (
+            f"part {last['part'] + 1} of {last['parts']}, generation {last['generation']}, {last['evaluations']} evaluations, "
+            f"{last['finished']:.0%} of its runs finished, best fitness {last['best']:.6g}"
+        )
+        said["saved"] = f"{last['saved']}, {len(under_way)} kept"
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return said | {"on disk": f"{size / 1e6:.2f} MB"}
+
+
 def as_checkpoint(owner: str, checkpoint: Any) -> Checkpoint | None:
     if checkpoint is None or isinstance(checkpoint, Checkpoint):
         return checkpoint

@@ -1,4 +1,4 @@
-"""The command line: `jaxes run`, `jaxes sweep`, `jaxes score`, `jaxes problems`."""
+"""The command line: `jaxes run`, `sweep`, `score`, `problems`, and of long runs `resume`, `show`, `watch`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from jaxes import __version__, problems
 from jaxes.analysis import Runtimes, compare, ert_table, group_table, plot_ecdf
 from jaxes.analysis.table import Table, plain
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
+from jaxes.checkpoint import Checkpoint, contents, read
 from jaxes.minimize import budgeted, minimize
 from jaxes.operators.step_size import OneFifth, SelfAdaptation
 from jaxes.portfolio import Portfolio
@@ -33,6 +34,7 @@ from jaxes.strategies import ALL
 from jaxes.strategies.es import RECOMBINATIONS
 from jaxes.strategy import Strategy
 from jaxes.sweep import sweep
+from jaxes.watch import watch
 
 BOUNDS = {"smooth": Smooth(), "resample": Resample(), "clip": Clip(), "reflect": Reflect(), "wrap": Wrap()}
 RULES = {"one-fifth": OneFifth, "self-adaptation": SelfAdaptation}
@@ -48,6 +50,8 @@ examples:
       Your own objective: a jax.numpy function of one solution, here of shape (8,), in mymodule.py.
   jaxes sweep ackley --over sigma=0.05,0.1,0.2 --over mu=5,20 --repeats 50 --plot heat.png
       A grid of hyperparameters, a row per combination.
+  jaxes run mymodule:loss --lower -2 --upper 2 -d 8 --checkpoint runs --seconds 3600 --log run.csv
+      An hour of it, saved every minute; jaxes watch run.csv draws it from another terminal; jaxes resume runs goes on.
   jaxes score es es:mu=5,lam=35,sigma=one-fifth -d 5 --plot ecdf.png --json scores.json
       Two strategies on the 24 functions of the BBOB suite: targets reached, expected runtimes, who is faster.
   jaxes score portfolio cmaes:restart=bipop -d 5
@@ -65,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command's exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    options.arguments = tuple(sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
         parser.print_help()
         return 2
@@ -103,11 +108,27 @@ def _parser() -> argparse.ArgumentParser:
         help="a hyperparameter and its values, such as sigma=0.1,0.3; again for a grid; mu:lam=5:35,20:140 pairs two",
     )
     grid.add_argument("--repeats", type=int, default=10, help="runs per combination (default: %(default)s)")
-    grid.add_argument("--chunk", type=int, help="at most this many runs at once, to save memory")
+    grid.add_argument("--chunk", type=int, help="at most this many runs at once (default: what fits into memory)")
+    grid.add_argument("--max-memory", type=float, metavar="BYTES", help="or a fraction of what there is (default: 0.8)")
 
     suite = commands.add_parser("score", help="score strategies on the BBOB suite", epilog=EPILOG, **_RAW)
     suite.set_defaults(call=_score)
     _add_score(suite)
+
+    again = commands.add_parser("resume", help="go on with what --checkpoint saved")
+    again.set_defaults(call=_resume)
+    again.add_argument("path", help="the folder")
+    again.add_argument("--seconds", type=float, help="end after so many seconds, and save")
+    again.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar on standard error")
+
+    saved = commands.add_parser("show", help="what is in a folder of checkpoints")
+    saved.set_defaults(call=_show)
+    saved.add_argument("path", help="the folder")
+
+    live = commands.add_parser("watch", help="draw the log of a run while it grows")
+    live.set_defaults(call=_watch)
+    live.add_argument("path", help="the file that --log writes")
+    live.add_argument("--once", action="store_true", help="draw it once, as it is now")
 
     listing = commands.add_parser("problems", help="list the built-in problems")
     listing.set_defaults(call=_problems)
@@ -161,6 +182,13 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     add("--evaluations", type=int, metavar="N", help="stop a run before it exceeds N evaluations")
     add("--x64", action="store_true", help="compute in double precision")
 
+    group = parser.add_argument_group("long runs")
+    add = group.add_argument
+    add("--checkpoint", metavar="FOLDER", help="save there now and then, and go on from what is there: see jaxes resume")
+    add("--every", type=float, default=60.0, metavar="SECONDS", help="between checkpoints (default: %(default)g)")
+    add("--seconds", type=float, help="end after so many seconds")
+    add("--devices", type=int, metavar="N", help="share the runs, or the population of a single one, among N devices")
+
     group = parser.add_argument_group("output")
     add = group.add_argument
     add(
@@ -171,6 +199,9 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     add("--json", metavar="FILE", help="write settings and results; - for standard output, and nothing else there")
     add("--csv", metavar="FILE", help="write a row per run; - for standard output, and nothing else there")
     add("--no-progress", dest="progress", action="store_false", help="no progress bar on standard error")
+    add("--verbose", type=int, default=0, metavar="N", help="print a line every N generations on standard error")
+    add("--log", metavar="FILE", help="write a record a second (.csv, .parquet), which jaxes watch draws")
+    add("--profile", metavar="FOLDER", help="write a trace of jax.profiler")
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
@@ -302,7 +333,16 @@ def _check_plot(path: str) -> None:
 
 
 def _progress(options: argparse.Namespace) -> bool:
-    return options.progress and importlib.util.find_spec("tqdm") is not None
+    return options.progress and not getattr(options, "verbose", 0) and importlib.util.find_spec("tqdm") is not None
+
+
+def _long(options: argparse.Namespace) -> dict[str, Any]:
+    """What `minimize` and `sweep` have in common for long runs."""
+    checkpoint = None
+    if options.checkpoint is not None:
+        checkpoint = Checkpoint(options.checkpoint, seconds=options.every, command=options.arguments)
+    names = ("seconds", "devices", "verbose", "log", "profile")
+    return {name: getattr(options, name) for name in names} | {"checkpoint": checkpoint, "progress": _progress(options)}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -315,8 +355,8 @@ def _run(options: argparse.Namespace) -> int:
         runs=options.runs,
         stop=stop,
         history=bool(options.plot),
-        progress=_progress(options),
         maximise=options.maximise,
+        **_long(options),
     )
     table = result.table(options.target)
     best = result.best()
@@ -350,9 +390,10 @@ def _sweep(options: argparse.Namespace) -> int:
         over=over,
         repeats=options.repeats,
         chunk=options.chunk,
+        max_memory=options.max_memory,
         stop=stop,
-        progress=_progress(options),
         maximise=options.maximise,
+        **_long(options),
     )
     table = result.table(options.target)
     if options.plot:
@@ -368,6 +409,33 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"\nbest median fitness: {shown}; {best!r}")
         _say_written(options)
     return _exit_code(options, result.runs)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    found, path = read(options.path), os.path.abspath(options.path)
+    if not found["command"]:
+        raise ValueError(f"{options.path} was not begun on the command line: call the same Python again, and it goes on.")
+    again = _parser().parse_args(found["command"])
+    again.arguments = tuple(found["command"])
+    again.checkpoint, again.seconds, again.progress = path, options.seconds, options.progress and again.progress
+    os.chdir(found["directory"])
+    return again.call(again)
+
+
+def _show(options: argparse.Namespace) -> int:
+    for name, text in contents(options.path).items():
+        print(f"{name:>12}  {text}")
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    if importlib.util.find_spec("plotext") is None:
+        raise ImportError('jaxes watch needs plotext: pip install "jaxes[watch]".')
+    try:
+        watch(options.path, once=options.once)
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -510,7 +578,7 @@ def _value(text: str) -> Any:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    hidden = ("call", "command", "plot", "json", "csv", "progress")
+    hidden = ("call", "command", "arguments", "plot", "json", "csv", "progress", "verbose", "log", "profile", "every")
     return {name: value for name, value in vars(options).items() if name not in hidden}
 
 
