@@ -199,11 +199,8 @@ class Keeper:
 
     def _write(self, manager: Any, step: int, trees: dict[str, Any], about: dict[str, Any]) -> None:
         """Trees of arrays as one step; whole, or not at all."""
-        arrays = {name: _arrays(tree) for name, tree in trees.items()}
-        sums = {}
-        if not self.devices.several_processes:
-            arrays = jax.tree.map(np.asarray, arrays)
-            sums = jax.tree.map(_sum, arrays)
+        arrays = jax.tree.map(_local, {name: _arrays(tree) for name, tree in trees.items()})
+        sums = {} if self.devices.several_processes else jax.tree.map(_sum, arrays)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         arguments = self.orbax.args.Composite(
             arrays=self.orbax.args.PyTreeSave({name: of for name, of in arrays.items() if of}),
@@ -302,7 +299,7 @@ def contents(path: str | os.PathLike[str]) -> dict[str, str]:
         "in": found["directory"],
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
-    for name in ("strategy", "space's dtype", "objective.function", "objective.value", "runs", "generations", "over"):
+    for name in ("strategy", "space's dtype", "objective.function", "objective.value.name", "runs", "generations", "over"):
         text = about.get(name, about.get(f"group 0: {name}", "None"))
         if text != "None":
             said[name.partition(".")[0]] = text
@@ -447,6 +444,11 @@ def _tree(like: Any, arrays: dict[str, Any]) -> Any:
             raise ValueError(f"dtype {array.dtype.name} where {leaf.dtype.name} was expected")
         found.append(array)
     return structure.unflatten(found)
+
+
+def _local(leaf: Any) -> Any:
+    """On the host, if this process has all of it."""
+    return leaf if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable else np.asarray(leaf)
 
 
 def _sum(array: np.ndarray) -> int:

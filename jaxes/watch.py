@@ -301,8 +301,8 @@ def picture(records: list[Mapping[str, float]], width: int, height: int) -> str:
     last = records[-1]
     told = (
         f"best {last['best']:.6g}  median {last['median']:.6g}  sigma {last['step_size']:.3g}  "
-        f"finished {last['finished']:.0%}\n{last['generations_per_second']:.3g} generations/s  {last['evaluations_per_second']:.3g} evaluations/s  "
-        f"{last['seconds']:.0f} s"
+        f"finished {last['finished']:.0%}  {last['seconds']:.0f} s\n"
+        f"{last['generations_per_second']:.3g} generations/s  {last['evaluations_per_second']:.3g} evaluations/s"
     )
     left = last["seconds_left"]
     if last["finished"] < 1 and math.isfinite(left):
