@@ -2,6 +2,7 @@
 
 from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
+from jaxes.islands import Islands
 from jaxes.loop import run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.optimizers import clipup
@@ -65,6 +66,7 @@ __all__ = [
     "GuidedES",
     "History",
     "IAMaLGaM",
+    "Islands",
     "NoiseReuseES",
     "OneFifth",
     "OpenAIES",

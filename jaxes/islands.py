@@ -1,0 +1,300 @@
+"""Islands: populations that evolve side by side and now and then exchange individuals.
+
+Each island is a run of its own, with its own key and state; without migration, islands are `minimize(runs=n)`. Every so many
+generations some of the candidates that an island has just evaluated go to its neighbours, which are told of them as if they
+were their own: nothing is evaluated twice, and whatever learns from a population learns from a migrant. Strategies that learn a
+distribution take it as an injected solution, in differential evolution it challenges the individual whose trial it replaces.
+
+References: R. Tanese, Distributed genetic algorithms, ICGA 1989, 434-439; E. Alba & M. Tomassini, Parallelism and evolutionary
+algorithms, IEEE Transactions on Evolutionary Computation 6 (2002), 443-462.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxes import random
+from jaxes.checks import as_number, check_choice, check_integer, check_value
+from jaxes.operators.selection import truncation
+from jaxes.pytree import assign, pytree, static
+from jaxes.reevaluate import Reevaluate
+from jaxes.space import Space
+from jaxes.strategies.unrolled import Unrolled
+from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, stream
+
+NEIGHBOURS = {"ring": 1, "star": 1, "torus": 2, "random": 1}
+"""From how many islands migrants arrive; those that arrive at a star's hub are chosen among all."""
+POLICIES = "best", "random"
+
+
+@pytree
+class IslandsState(State):
+    """What all islands remember."""
+
+    members: Any  # their own states; every leaf has a leading axis of islands
+
+
+@pytree
+class Islands(Strategy):
+    """Several populations of a strategy that exchange individuals.
+
+    Args:
+        strategy: e.g. `CMAES(space)`; of one stage. Restarts and averages go around it: `Restart(Islands(CMAES(space)))`.
+        islands: how many; default 8.
+        every: generations between two migrations; default 10. A leaf.
+        migrants: k, how many candidates an island sends to each of its neighbours; default 1.
+        topology: "ring" (island i sends to i + 1), "star" (the hub, island 0, sends to all others, and they to it: k of what they
+            send arrive), "torus" (a grid as square as can be: to the right and down), or "random" (a ring in an order that is
+            drawn anew for every migration).
+        policy: "best": copies of the k best candidates of a generation replace the worst where they go, if they are better; or
+            "random": k candidates at random leave, and what arrives takes their places, whatever it is worth.
+        over: name -> a value for each island, for islands with different numbers: `{"sigma": [0.1, 0.3, 1.0, 3.0]}`.
+
+    The population of `ask` is that of all islands, one after the other. A run ends when all islands have a reason to; until
+    then, those that have converged go on. `state.members` are the islands' own states, which `spread` puts on several devices.
+    """
+
+    strategy: Strategy
+    _: KW_ONLY
+    islands: int = static(default=8)
+    every: ArrayLike = 10
+    migrants: int = static(default=1)
+    topology: Literal["ring", "star", "torus", "random"] = static(default="ring")
+    policy: Literal["best", "random"] = static(default="best")
+    over: Any = None
+
+    def __post_init__(self):
+        if not isinstance(self.strategy, Strategy):
+            raise TypeError(f"Islands(strategy=...) must be a strategy such as jaxes.CMAES(space), got {self.strategy!r}.")
+        kind, must = type(self.strategy).__name__, "Islands(strategy=...) must be a strategy"
+        if len(self.strategy.stages) > 1:
+            raise ValueError(f"{must} of one stage, got {kind}. Restarts go around it: Restart(Islands(CMAES(space))).")
+        if isinstance(self.strategy, Reevaluate):
+            raise ValueError(f"{must} whose candidates differ, got {kind}, which goes around it: Reevaluate(Islands(...)).")
+        if isinstance(self.strategy, Unrolled):
+            raise ValueError(f"{must} whose candidates may move, got {kind}, whose particles have inner states.")
+        if not isinstance(self.strategy.evaluations, int):
+            raise ValueError(f"{must} without lam_max: all islands' candidates count.")
+        assign(self, islands=check_integer("Islands", "islands", self.islands, at_least=2))
+        assign(self, migrants=check_integer("Islands", "migrants", self.migrants, at_least=1))
+        check_choice("Islands", "topology", self.topology, NEIGHBOURS)
+        check_choice("Islands", "policy", self.policy, POLICIES)
+        check_value(
+            "Islands",
+            "every",
+            self.every,
+            lambda v: (v == np.round(v)) & (v >= 1) & (v <= LIMIT),
+            f"an integer from 1 to {LIMIT}",
+        )
+        assign(self, every=as_number("Islands", "every", self.every, np.int32))
+        if self.topology == "torus" and self._rows == 1:
+            raise ValueError(f'Islands(islands=...) must not be prime with topology="torus", got {self.islands}.')
+        size, neighbours = self.strategy.population_size, NEIGHBOURS[self.topology]
+        if self.migrants * neighbours > size:
+            raise ValueError(
+                f"Islands(migrants=...) must be at most {size // neighbours}, from {neighbours} neighbours each to a population "
+                f"of {size}, got {self.migrants}."
+            )
+        assign(self, over=self._stacked(self.over or {}))
+
+    def _stacked(self, over: Any) -> dict[str, Any]:
+        """The values of every name with a leading axis of islands."""
+        if not isinstance(over, Mapping):
+            raise TypeError(f'Islands(over=...) must be a dict of name -> values such as {{"sigma": [...]}}, got {over!r}.')
+        fields: Any = dataclasses.fields(self.strategy)  # type: ignore[arg-type]
+        names = [f.name for f in fields if f.init and not f.metadata.get("static") and f.name != "space"]
+        kind = type(self.strategy).__name__
+        rows = {}
+        for name, values in over.items():
+            if name not in names:
+                raise ValueError(f"Islands(over=...) cannot vary {name!r} of {kind}; it may vary {', '.join(names)}.")
+            counts = (
+                {len(values)} if isinstance(values, list) else {np.shape(v)[0] for v in jax.tree.leaves(values) if np.ndim(v)}
+            )
+            if counts != {self.islands}:
+                raise ValueError(
+                    f"Islands(over={{{name!r}: ...}}) must be {self.islands} values, one for each, got {values!r}."
+                )
+            rows[name] = values
+        if not rows:
+            return {}
+        members = [
+            dataclasses.replace(
+                self.strategy,  # type: ignore[type-var]
+                **{n: v[i] if isinstance(v, list) else jax.tree.map(lambda a, i=i: a[i], v) for n, v in rows.items()},
+            )
+            for i in range(self.islands)
+        ]
+        if len({(jax.tree.structure(s), tuple(map(np.shape, jax.tree.leaves(s)))) for s in members}) > 1:
+            raise ValueError(f"Islands(over=...) must give strategies that differ in numbers only, got {over!r}.")
+        return {n: jax.tree.map(lambda *leaves: jnp.stack(leaves), *(getattr(s, n) for s in members)) for n in rows}
+
+    @property
+    def space(self) -> Space:  # type: ignore[override] # a field elsewhere; here it follows from another
+        return self.strategy.space
+
+    @property
+    def start(self) -> Any:
+        """What the strategy was given, if anything."""
+        return getattr(self.strategy, "start", None)
+
+    def started(self, start):
+        return dataclasses.replace(self, strategy=self.strategy.started(start))
+
+    def enlarged(self, factor):
+        return dataclasses.replace(self, strategy=self.strategy.enlarged(factor))
+
+    def rescaled(self, factor):
+        if "sigma" in self.over:
+            raise ValueError("Islands(over=...) has an initial step size for each island.")
+        return dataclasses.replace(self, strategy=self.strategy.rescaled(factor))
+
+    @property
+    def population_size(self) -> int:
+        return self.islands * self.strategy.population_size
+
+    @property
+    def _rows(self) -> int:
+        """Of the torus: the largest divisor of the number of islands that is no larger than its root."""
+        return max(r for r in range(1, math.isqrt(self.islands) + 1) if self.islands % r == 0)
+
+    def _each(self, method: str, *arguments: Any) -> Any:
+        """What a method of every island's strategy returns, of arguments with a leading axis of islands."""
+
+        def one(values, *mine):
+            strategy = dataclasses.replace(self.strategy, **values) if values else self.strategy  # type: ignore[type-var]
+            return getattr(strategy, method)(*mine)
+
+        return jax.vmap(one)(self.over, *arguments)
+
+    def _init(self, state):
+        # The keys of `minimize(runs=n)`: without migration, the same runs.
+        keys = jax.vmap(lambda i: random.fold_in(state.key, i))(jnp.arange(self.islands, dtype=jnp.int32))
+        alike = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (self.islands, *leaf.shape)), dataclasses.replace(state, key=())
+        )
+        return IslandsState(**vars(state), members=self._each("_init", dataclasses.replace(alike, key=keys)))
+
+    def _ask(self, state):
+        x, members = self._each("_ask", state.members)
+        return x.reshape(-1, x.shape[-1]), dataclasses.replace(state, members=members)
+
+    def tell_flat(self, state, x, fitness):
+        shape = self.islands, self.strategy.population_size
+        told = x.reshape(*shape, -1), fitness.astype(x.dtype).reshape(shape)
+        due = (state.generation + 1) % jnp.asarray(self.every) == 0
+
+        def body(carry):
+            return jnp.zeros((), bool), self._migrated(state, *carry[1])
+
+        # A loop of one round at most costs nothing where none is due, also under `jax.vmap`.
+        members = self._each("tell_flat", state.members, *lax.while_loop(lambda c: c[0], body, (due, told))[1])
+        best = members.best_fitness
+        better = (best.min() < state.best_fitness) | (state.generation == 0)
+        # By a sum, which devices take of their own islands: an index would gather all.
+        winner = jnp.arange(self.islands, dtype=jnp.int32) == jnp.argmin(best)
+        return dataclasses.replace(
+            state,
+            members=members,
+            generation=state.generation + 1,
+            best=jnp.where(better, jnp.sum(members.best, axis=0, where=winner[:, None]), state.best),
+            best_fitness=jnp.where(better, best.min(), state.best_fitness),
+            best_generation=jnp.where(better, state.generation, state.best_generation),
+            invalid=state.invalid + jnp.sum(jnp.isnan(told[1]), dtype=jnp.int32),
+        )
+
+    def _tell(self, state, x, fitness):
+        raise AssertionError("the islands are told, by tell_flat")
+
+    def _migrated(self, state: IslandsState, x: jax.Array, fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Candidates (islands, lam, d) and fitness (islands, lam) after a migration."""
+        key, count, worth = stream(state, Purpose.MIGRATE), self.migrants * NEIGHBOURS[self.topology], clean(fitness)
+        if self.policy == "random":
+            places = lax.top_k(random.uniform(random.fold_in(key, 0), fitness.shape, x.dtype), count)[1]
+            leaving = places[:, : self.migrants]
+        else:
+            places, leaving = lax.top_k(worth, count)[1], lax.top_k(-worth, self.migrants)[1]
+        new, value = self._arrived(random.fold_in(key, 1), *_rows((x, fitness), leaving))
+        if self.policy == "best":
+            new, value = _rows((new, value), lax.top_k(-clean(value), count)[1])  # the best in the place of the worst
+            better = value < jnp.take_along_axis(worth, places, axis=1)
+            places = jnp.where(better, places, fitness.shape[1])
+        put = jax.vmap(lambda all_of_them, at, new: all_of_them.at[at].set(new, mode="drop"))
+        return put(x, places, new), put(fitness, places, value)
+
+    def _arrived(self, key: jax.Array, x: jax.Array, fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Who arrives on each island, (islands, count, d) and (islands, count), of who leaves each, (islands, migrants, d).
+
+        Rolls, which are collective permutes where the islands are spread over devices."""
+        n, k = fitness.shape
+        chosen: Any = None
+        if self.topology == "random":
+            order = jnp.argsort(random.uniform(key, (n,), x.dtype)).astype(jnp.int32)
+            chosen = jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
+        elif self.topology == "star":
+            worth = clean(fitness) if self.policy == "best" else random.uniform(key, (n, k), x.dtype)
+            chosen = truncation(worth[1:].reshape(-1), k)[1] + k
+
+        def arrived(a):
+            if self.topology == "random":
+                return a[chosen]
+            if self.topology == "star":
+                hub = a.reshape(n * k, *a.shape[2:])[chosen]
+                return jnp.concatenate([hub[None], jnp.broadcast_to(a[:1], (n - 1, *a.shape[1:]))])
+            if self.topology == "ring":
+                return jnp.roll(a, 1, axis=0)
+            grid = a.reshape(self._rows, -1, *a.shape[1:])
+            both = jnp.concatenate([jnp.roll(grid, 1, axis=1), jnp.roll(grid, 1, axis=0)], axis=2)
+            return both.reshape(n, 2 * k, *a.shape[2:])
+
+        return arrived(x), arrived(fitness)
+
+    def step_size(self, state):
+        """() the largest of any island."""
+        return self._each("step_size", state.members).max()
+
+    def fitness_range(self, state):
+        """() the largest of any island."""
+        return self._each("fitness_range", state.members).max()
+
+    def stop_reason(self, state):
+        return self._each("stop_reason", state.members).min()  # RUNNING is the smallest
+
+
+def of_islands(state: Any) -> Any:
+    """A pytree like a state: whether a leaf has an axis of islands, the first one (after those of a batch)."""
+
+    def mark(node):
+        if isinstance(node, IslandsState):
+            return dataclasses.replace(jax.tree.map(lambda _: False, node), members=jax.tree.map(lambda _: True, node.members))
+        return False
+
+    return jax.tree.map(mark, state, is_leaf=lambda node: isinstance(node, IslandsState))
+
+
+def spread(state: Any, mesh: Mesh) -> Any:
+    """The state with its islands on the devices of a mesh of one axis, whose number divides theirs; `run(state=...)` then
+    evaluates and tells each of them where it lies."""
+    (axis,) = mesh.axis_names
+    return jax.tree.map(
+        lambda leaf, mine: jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(axis) if mine else PartitionSpec())),
+        state,
+        of_islands(state),
+    )
+
+
+def _rows(arrays: tuple[jax.Array, jax.Array], index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of (n, m, d) and (n, m), the rows (n, k) of the second axis."""
+    x, fitness = arrays
+    return jnp.take_along_axis(x, index[:, :, None], axis=1), jnp.take_along_axis(fitness, index, axis=1)
