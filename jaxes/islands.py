@@ -15,7 +15,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -54,9 +54,9 @@ class Islands(Strategy):
         islands: how many; default 8.
         every: generations between two migrations; default 10. A leaf.
         migrants: k, how many candidates an island sends to each of its neighbours; default 1.
-        topology: "ring" (island i sends to i + 1), "star" (the hub, island 0, sends to all others, and they to it: k of what they
-            send arrive), "torus" (a grid as square as can be: to the right and down), or "random" (a ring in an order that is
-            drawn anew for every migration).
+        topology: "ring" (island i sends to i + 1), "star" (the hub, island 0, sends to all others; of what they send to it, k
+            arrive), "torus" (a grid as square as can be: to the right and down), or "random" (a ring whose order is drawn anew
+            for every migration).
         policy: "best": copies of the k best candidates of a generation replace the worst where they go, if they are better; or
             "random": k candidates at random leave, and what arrives takes their places, whatever it is worth.
         over: name -> a value for each island, for islands with different numbers: `{"sigma": [0.1, 0.3, 1.0, 3.0]}`.
@@ -75,36 +75,31 @@ class Islands(Strategy):
     over: Any = None
 
     def __post_init__(self):
+        must, kind = "Islands(strategy=...) must be a strategy", type(self.strategy).__name__
         if not isinstance(self.strategy, Strategy):
-            raise TypeError(f"Islands(strategy=...) must be a strategy such as jaxes.CMAES(space), got {self.strategy!r}.")
-        kind, must = type(self.strategy).__name__, "Islands(strategy=...) must be a strategy"
+            raise TypeError(f"{must} such as jaxes.CMAES(space), got {self.strategy!r}.")
         if len(self.strategy.stages) > 1:
-            raise ValueError(f"{must} of one stage, got {kind}. Restarts go around it: Restart(Islands(CMAES(space))).")
+            raise ValueError(f"{must} of one stage, got {kind}. Restarts go around it: Restart(Islands(...)).")
         if isinstance(self.strategy, Reevaluate):
-            raise ValueError(f"{must} whose candidates differ, got {kind}, which goes around it: Reevaluate(Islands(...)).")
+            raise ValueError(f"{must} whose candidates all differ, got {kind}. It goes around it: Reevaluate(Islands(...)).")
         if isinstance(self.strategy, Unrolled):
-            raise ValueError(f"{must} whose candidates may move, got {kind}, whose particles have inner states.")
+            raise ValueError(f"{must} whose candidates may move, got {kind}: its particles have inner states.")
         if not isinstance(self.strategy.evaluations, int):
-            raise ValueError(f"{must} without lam_max: all islands' candidates count.")
-        assign(self, islands=check_integer("Islands", "islands", self.islands, at_least=2))
-        assign(self, migrants=check_integer("Islands", "migrants", self.migrants, at_least=1))
+            raise ValueError(f"{must} without lam_max, so that all candidates count, got {kind}.")
+        for name, least in (("islands", 2), ("migrants", 1)):
+            assign(self, **{name: check_integer("Islands", name, getattr(self, name), at_least=least)})
         check_choice("Islands", "topology", self.topology, NEIGHBOURS)
         check_choice("Islands", "policy", self.policy, POLICIES)
-        check_value(
-            "Islands",
-            "every",
-            self.every,
-            lambda v: (v == np.round(v)) & (v >= 1) & (v <= LIMIT),
-            f"an integer from 1 to {LIMIT}",
-        )
+        may_be = f"an integer from 1 to {LIMIT}"
+        check_value("Islands", "every", self.every, lambda v: (v == np.round(v)) & (v >= 1) & (v <= LIMIT), may_be)
         assign(self, every=as_number("Islands", "every", self.every, np.int32))
         if self.topology == "torus" and self._rows == 1:
-            raise ValueError(f'Islands(islands=...) must not be prime with topology="torus", got {self.islands}.')
+            raise ValueError(f'Islands(islands=...) must not be a prime number with topology="torus", got {self.islands}.')
         size, neighbours = self.strategy.population_size, NEIGHBOURS[self.topology]
         if self.migrants * neighbours > size:
             raise ValueError(
-                f"Islands(migrants=...) must be at most {size // neighbours}, from {neighbours} neighbours each to a population "
-                f"of {size}, got {self.migrants}."
+                f"Islands(migrants=...) must be at most {size // neighbours}, of a population of {size} where they arrive from "
+                f"{neighbours}, got {self.migrants}."
             )
         assign(self, over=self._stacked(self.over or {}))
 
@@ -112,33 +107,30 @@ class Islands(Strategy):
         """The values of every name with a leading axis of islands."""
         if not isinstance(over, Mapping):
             raise TypeError(f'Islands(over=...) must be a dict of name -> values such as {{"sigma": [...]}}, got {over!r}.')
-        fields: Any = dataclasses.fields(self.strategy)  # type: ignore[arg-type]
-        names = [f.name for f in fields if f.init and not f.metadata.get("static") and f.name != "space"]
-        kind = type(self.strategy).__name__
-        rows = {}
+        fields: Any = dataclasses.fields(cast(Any, self.strategy))
+        names = [f.name for f in fields if not f.metadata.get("static") and f.name != "space"]
+        settings: list[dict[str, Any]] = [{} for _ in range(self.islands)]
         for name, values in over.items():
             if name not in names:
+                kind = type(self.strategy).__name__
                 raise ValueError(f"Islands(over=...) cannot vary {name!r} of {kind}; it may vary {', '.join(names)}.")
-            counts = (
-                {len(values)} if isinstance(values, list) else {np.shape(v)[0] for v in jax.tree.leaves(values) if np.ndim(v)}
-            )
-            if counts != {self.islands}:
-                raise ValueError(
-                    f"Islands(over={{{name!r}: ...}}) must be {self.islands} values, one for each, got {values!r}."
-                )
-            rows[name] = values
-        if not rows:
-            return {}
-        members = [
-            dataclasses.replace(
-                self.strategy,  # type: ignore[type-var]
-                **{n: v[i] if isinstance(v, list) else jax.tree.map(lambda a, i=i: a[i], v) for n, v in rows.items()},
-            )
-            for i in range(self.islands)
-        ]
-        if len({(jax.tree.structure(s), tuple(map(np.shape, jax.tree.leaves(s)))) for s in members}) > 1:
-            raise ValueError(f"Islands(over=...) must give strategies that differ in numbers only, got {over!r}.")
-        return {n: jax.tree.map(lambda *leaves: jnp.stack(leaves), *(getattr(s, n) for s in members)) for n in rows}
+            counts = {len(values)} if isinstance(values, list) else {np.shape(v)[:1] for v in jax.tree.leaves(values)}
+            if counts not in ({self.islands}, {(self.islands,)}):
+                raise ValueError(f"Islands(over={{{name!r}: ...}}) must be a list of {self.islands} values, got {values!r}.")
+            for i, setting in enumerate(settings):
+                setting[name] = values[i] if isinstance(values, list) else jax.tree.map(lambda v, i=i: v[i], values)
+        members = [self._member(setting) for setting in settings]
+        if len({(jax.tree.structure(member), *map(np.shape, jax.tree.leaves(member))) for member in members}) > 1:
+            raise ValueError(f"Islands(over=...) must give strategies that differ in numbers alone, got {over!r}.")
+        return {name: jax.tree.map(lambda *v: jnp.stack(v), *(getattr(member, name) for member in members)) for name in over}
+
+    def _member(self, setting: dict[str, Any]) -> Strategy:
+        """The strategy of one island."""
+        return dataclasses.replace(cast(Any, self.strategy), **setting) if setting else self.strategy
+
+    def _each(self, method: str, *arguments: Any) -> Any:
+        """What a method of every island's strategy returns, of arguments with a leading axis of islands."""
+        return jax.vmap(lambda setting, *mine: getattr(self._member(setting), method)(*mine))(self.over, *arguments)
 
     @property
     def space(self) -> Space:  # type: ignore[override] # a field elsewhere; here it follows from another
@@ -169,22 +161,12 @@ class Islands(Strategy):
         """Of the torus: the largest divisor of the number of islands that is no larger than its root."""
         return max(r for r in range(1, math.isqrt(self.islands) + 1) if self.islands % r == 0)
 
-    def _each(self, method: str, *arguments: Any) -> Any:
-        """What a method of every island's strategy returns, of arguments with a leading axis of islands."""
-
-        def one(values, *mine):
-            strategy = dataclasses.replace(self.strategy, **values) if values else self.strategy  # type: ignore[type-var]
-            return getattr(strategy, method)(*mine)
-
-        return jax.vmap(one)(self.over, *arguments)
-
     def _init(self, state):
-        # The keys of `minimize(runs=n)`: without migration, the same runs.
-        keys = jax.vmap(lambda i: random.fold_in(state.key, i))(jnp.arange(self.islands, dtype=jnp.int32))
-        alike = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (self.islands, *leaf.shape)), dataclasses.replace(state, key=())
-        )
-        return IslandsState(**vars(state), members=self._each("_init", dataclasses.replace(alike, key=keys)))
+        def begun(i):  # with the keys of `minimize(runs=n)`: without migration, the same runs
+            return dataclasses.replace(state, key=random.fold_in(state.key, i))
+
+        blank = jax.vmap(begun)(jnp.arange(self.islands, dtype=jnp.int32))
+        return IslandsState(**vars(state), members=self._each("_init", blank))
 
     def _ask(self, state):
         x, members = self._each("_ask", state.members)
@@ -192,73 +174,67 @@ class Islands(Strategy):
 
     def tell_flat(self, state, x, fitness):
         shape = self.islands, self.strategy.population_size
-        told = x.reshape(*shape, -1), fitness.astype(x.dtype).reshape(shape)
-        due = (state.generation + 1) % jnp.asarray(self.every) == 0
+        x, fitness = x.reshape(*shape, -1), fitness.astype(x.dtype).reshape(shape)
 
         def body(carry):
             return jnp.zeros((), bool), self._migrated(state, *carry[1])
 
-        # A loop of one round at most costs nothing where none is due, also under `jax.vmap`.
-        members = self._each("tell_flat", state.members, *lax.while_loop(lambda c: c[0], body, (due, told))[1])
-        best = members.best_fitness
-        better = (best.min() < state.best_fitness) | (state.generation == 0)
-        # By a sum, which devices take of their own islands: an index would gather all.
-        winner = jnp.arange(self.islands, dtype=jnp.int32) == jnp.argmin(best)
+        # A loop of one round at most costs nothing where no migration is due, also under `jax.vmap`.
+        due = (state.generation + 1) % jnp.asarray(self.every) == 0
+        members = self._each("tell_flat", state.members, *lax.while_loop(lambda carry: carry[0], body, (due, (x, fitness)))[1])
+        best = members.best_fitness.min()
+        better = (best < state.best_fitness) | (state.generation == 0)
+        # A sum, to which each device adds its own islands' part; an index would gather them all.
+        winner = jnp.arange(self.islands) == jnp.argmin(members.best_fitness)
         return dataclasses.replace(
             state,
-            members=members,
             generation=state.generation + 1,
             best=jnp.where(better, jnp.sum(members.best, axis=0, where=winner[:, None]), state.best),
-            best_fitness=jnp.where(better, best.min(), state.best_fitness),
+            best_fitness=jnp.where(better, best, state.best_fitness),
             best_generation=jnp.where(better, state.generation, state.best_generation),
-            invalid=state.invalid + jnp.sum(jnp.isnan(told[1]), dtype=jnp.int32),
+            invalid=state.invalid + jnp.sum(jnp.isnan(fitness), dtype=jnp.int32),
+            members=members,
         )
 
     def _tell(self, state, x, fitness):
         raise AssertionError("the islands are told, by tell_flat")
 
     def _migrated(self, state: IslandsState, x: jax.Array, fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Candidates (islands, lam, d) and fitness (islands, lam) after a migration."""
-        key, count, worth = stream(state, Purpose.MIGRATE), self.migrants * NEIGHBOURS[self.topology], clean(fitness)
+        """Candidates (islands, lam, d) and their fitness (islands, lam) after a migration."""
+        key, worth, k = stream(state, Purpose.MIGRATE), clean(fitness), self.migrants
+        count = NEIGHBOURS[self.topology] * k
         if self.policy == "random":
             places = lax.top_k(random.uniform(random.fold_in(key, 0), fitness.shape, x.dtype), count)[1]
-            leaving = places[:, : self.migrants]
+            leaving = places[:, :k]
         else:
-            places, leaving = lax.top_k(worth, count)[1], lax.top_k(-worth, self.migrants)[1]
-        new, value = self._arrived(random.fold_in(key, 1), *_rows((x, fitness), leaving))
+            places, leaving = lax.top_k(worth, count)[1], lax.top_k(-worth, k)[1]
+        arrived = self._arrived(random.fold_in(key, 1), _rows((x, fitness), leaving))
         if self.policy == "best":
-            new, value = _rows((new, value), lax.top_k(-clean(value), count)[1])  # the best in the place of the worst
-            better = value < jnp.take_along_axis(worth, places, axis=1)
-            places = jnp.where(better, places, fitness.shape[1])
+            arrived = _rows(arrived, lax.top_k(-clean(arrived[1]), count)[1])  # the best for the place of the worst
+            places = jnp.where(arrived[1] < jnp.take_along_axis(worth, places, axis=1), places, worth.shape[1])
         put = jax.vmap(lambda all_of_them, at, new: all_of_them.at[at].set(new, mode="drop"))
-        return put(x, places, new), put(fitness, places, value)
+        return put(x, places, arrived[0]), put(fitness, places, arrived[1])
 
-    def _arrived(self, key: jax.Array, x: jax.Array, fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Who arrives on each island, (islands, count, d) and (islands, count), of who leaves each, (islands, migrants, d).
+    def _arrived(self, key: jax.Array, leaving: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """Who arrives on each island, (islands, count, d) and fitness, of who leaves each, (islands, migrants, d) and fitness.
 
-        Rolls, which are collective permutes where the islands are spread over devices."""
-        n, k = fitness.shape
-        chosen: Any = None
+        Rolls become collective permutes where the islands are spread over devices.
+        """
+        n, k, dtype = self.islands, self.migrants, leaving[1].dtype
+        if self.topology == "ring":
+            return jax.tree.map(lambda a: jnp.roll(a, 1, axis=0), leaving)
+        if self.topology == "torus":
+            grid = jax.tree.map(lambda a: a.reshape(self._rows, n // self._rows, *a.shape[1:]), leaving)
+            both = jax.tree.map(lambda a: jnp.concatenate([jnp.roll(a, 1, axis) for axis in (1, 0)], axis=2), grid)
+            return jax.tree.map(lambda a: a.reshape(n, *a.shape[2:]), both)
         if self.topology == "random":
-            order = jnp.argsort(random.uniform(key, (n,), x.dtype)).astype(jnp.int32)
-            chosen = jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
-        elif self.topology == "star":
-            worth = clean(fitness) if self.policy == "best" else random.uniform(key, (n, k), x.dtype)
-            chosen = truncation(worth[1:].reshape(-1), k)[1] + k
-
-        def arrived(a):
-            if self.topology == "random":
-                return a[chosen]
-            if self.topology == "star":
-                hub = a.reshape(n * k, *a.shape[2:])[chosen]
-                return jnp.concatenate([hub[None], jnp.broadcast_to(a[:1], (n - 1, *a.shape[1:]))])
-            if self.topology == "ring":
-                return jnp.roll(a, 1, axis=0)
-            grid = a.reshape(self._rows, -1, *a.shape[1:])
-            both = jnp.concatenate([jnp.roll(grid, 1, axis=1), jnp.roll(grid, 1, axis=0)], axis=2)
-            return both.reshape(n, 2 * k, *a.shape[2:])
-
-        return arrived(x), arrived(fitness)
+            order = jnp.argsort(random.uniform(key, (n,), dtype)).astype(jnp.int32)
+            sender = jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
+            return jax.tree.map(lambda a: a[sender], leaving)
+        worth = clean(leaving[1]) if self.policy == "best" else random.uniform(key, (n, k), dtype)
+        chosen = k + truncation(worth[1:].reshape(-1), k)[1]
+        others = jax.tree.map(lambda a: a.reshape(n * k, *a.shape[2:])[chosen][None], leaving)
+        return jax.tree.map(lambda a, b: jnp.concatenate([b, jnp.broadcast_to(a[:1], (n - 1, *a.shape[1:]))]), leaving, others)
 
     def step_size(self, state):
         """() the largest of any island."""
@@ -294,7 +270,7 @@ def spread(state: Any, mesh: Mesh) -> Any:
     )
 
 
-def _rows(arrays: tuple[jax.Array, jax.Array], index: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of (n, m, d) and (n, m), the rows (n, k) of the second axis."""
-    x, fitness = arrays
+def _rows(candidates: tuple[jax.Array, jax.Array], index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Some (n, k) of each island's candidates (n, m, d) and fitness (n, m)."""
+    x, fitness = candidates
     return jnp.take_along_axis(x, index[:, :, None], axis=1), jnp.take_along_axis(fitness, index, axis=1)
