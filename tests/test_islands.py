@@ -78,13 +78,14 @@ def test_the_best_replace_the_worst_if_they_are_better(topology):
             arriving = sorted(
                 worth[j, k] for j in senders(topology, i, index[i]) for k in np.argsort(worth[j], kind="stable")[:migrants]
             )
-            expected = worth[i].copy()
+            expected, replaced = worth[i].copy(), 0
             for value in arriving[: migrants * NEIGHBOURS[topology]]:
                 if value < expected.max():
-                    expected[expected.argmax()] = value
+                    expected[expected.argmax()], replaced = value, replaced + 1
             # Where the worst are tied, any may go, so they are compared in order; whoever stays, stays where it was.
             np.testing.assert_array_equal(np.sort(told[i]), np.sort(expected))
             own = index[i] // LAM == i
+            assert (~own).sum() == replaced
             np.testing.assert_array_equal(index[i][own] % LAM, np.flatnonzero(own))
 
 
