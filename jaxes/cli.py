@@ -149,7 +149,7 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     add("--rho", type=int, help="parents recombined per child (default: mu)")
     add("--mutation-rate", type=float, help="probability that a coordinate is mutated (default: 1)")
     add("--bounds", choices=BOUNDS, help="what happens outside the box (default: the strategy's)")
-    add("--islands", type=int, help="so many populations, which exchange individuals every 10 generations")
+    add("--islands", type=int, help="so many populations, which exchange individuals every 5 generations")
     add("--restart", choices=POLICIES, help="begin anew when the strategy has converged, until --evaluations are spent")
 
     group = parser.add_argument_group("running")

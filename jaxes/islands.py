@@ -9,9 +9,9 @@ The best of a generation emigrate and not the best so far: sent again and again,
 function in 10-D, 8 islands of SHADE that exchange one in every generation find the optimum in .96 of 96 runs, and with the best
 so far in .03; 8 of CMA-ES that do so in every third end at a median of 4.0, and of 8.9.
 
-References: M. Rucinski, D. Izzo & F. Biscani, On the impact of the migration topology on the island model, Parallel Computing 36
-(2010), 555-571, arXiv 1004.4541. "best" is the default of pygmo's archipelago; "random" an exchange, as inspyred's migrator
-makes it, but in step.
+References: M. Rucinski, D. Izzo & F. Biscani, On the impact of the migration topology on the island model, Parallel Computing
+36 (2010), 555-571, arXiv 1004.4541. "best" is the default of pygmo's archipelago; "random" is an exchange, as inspyred's
+migrator makes it, but in step.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Islands(Strategy):
     Args:
         strategy: e.g. `CMAES(space)`; of one stage. Restarts and averages go around it: `Restart(Islands(CMAES(space)))`.
         islands: how many; default 8.
-        every: generations between two migrations; default 10. A leaf.
+        every: generations from one migration to the next, a leaf. Default 5: on Rastrigin's and Rosenbrock's functions in 10-D,
+            SHADE and CMA-ES take fewer evaluations than with 10; with 3, CMA-ES more often ends in a bad optimum.
         migrants: k, how many candidates an island sends to each of its neighbours; default 1.
         topology: "ring" (island i sends to i + 1), "star" (the hub, island 0, sends to all others; of what they send to it, k
             arrive), "torus" (a grid as square as can be: to the right and down), or "random" (a ring whose order is drawn anew
@@ -73,7 +74,7 @@ class Islands(Strategy):
     strategy: Strategy
     _: KW_ONLY
     islands: int = static(default=8)
-    every: ArrayLike = 10
+    every: ArrayLike = 5
     migrants: int = static(default=1)
     topology: Literal["ring", "star", "torus", "random"] = static(default="ring")
     policy: Literal["best", "random"] = static(default="best")
