@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY
 from typing import Any, Literal, cast
 
@@ -99,7 +99,7 @@ class Islands(Strategy):
         may_be = f"an integer from 1 to {LIMIT}"
         check_value("Islands", "every", self.every, lambda v: (v == np.round(v)) & (v >= 1) & (v <= LIMIT), may_be)
         assign(self, every=as_number("Islands", "every", self.every, np.int32))
-        if self.topology == "torus" and self._rows == 1:
+        if self.topology == "torus" and self._height == 1:
             raise ValueError(f'Islands(islands=...) must not be a prime number with topology="torus", got {self.islands}.')
         size, neighbours = self.strategy.population_size, NEIGHBOURS[self.topology]
         if self.migrants * neighbours > size:
@@ -163,8 +163,8 @@ class Islands(Strategy):
         return self.islands * self.strategy.population_size
 
     @property
-    def _rows(self) -> int:
-        """Of the torus: the largest divisor of the number of islands that is no larger than its root."""
+    def _height(self) -> int:
+        """Rows of the torus: the largest divisor of the number of islands that is no larger than its root."""
         return max(r for r in range(1, math.isqrt(self.islands) + 1) if self.islands % r == 0)
 
     def _init(self, state):
@@ -230,7 +230,7 @@ class Islands(Strategy):
         if self.topology == "ring":
             return jax.tree.map(lambda a: jnp.roll(a, 1, axis=0), leaving)
         if self.topology == "torus":
-            grid = jax.tree.map(lambda a: a.reshape(self._rows, n // self._rows, *a.shape[1:]), leaving)
+            grid = jax.tree.map(lambda a: a.reshape(self._height, n // self._height, *a.shape[1:]), leaving)
             both = jax.tree.map(lambda a: jnp.concatenate([jnp.roll(a, 1, axis) for axis in (1, 0)], axis=2), grid)
             return jax.tree.map(lambda a: a.reshape(n, *a.shape[2:]), both)
         if self.topology == "random":
@@ -265,15 +265,16 @@ def of_islands(state: Any) -> Any:
     return jax.tree.map(mark, state, is_leaf=lambda node: isinstance(node, IslandsState))
 
 
-def spread(state: Any, mesh: Mesh) -> Any:
-    """The state with its islands on the devices of a mesh of one axis, whose number divides theirs; `run(state=...)` then
-    evaluates and tells each of them where it lies."""
-    (axis,) = mesh.axis_names
-    return jax.tree.map(
-        lambda leaf, mine: jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(axis) if mine else PartitionSpec())),
-        state,
-        of_islands(state),
-    )
+def spread(state: Any, devices: Sequence[Any] | None = None) -> Any:
+    """The state of a run with its islands on several devices, as many on each; `run(state=...)` then evaluates and tells each
+    of them where it lies. What they share is on all devices. Default: `jax.devices()`."""
+    devices, marks = jax.devices() if devices is None else devices, of_islands(state)
+    for islands in {leaf.shape[0] for leaf, mine in zip(*map(jax.tree.leaves, (state, marks)), strict=True) if mine}:
+        if islands % len(devices):
+            raise ValueError(f"spread(devices=...) must be as many as divide {islands} islands, got {len(devices)}.")
+    mesh = Mesh(np.asarray(devices), ("devices",))
+    whole, part = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("devices"))
+    return jax.tree.map(lambda leaf, mine: jax.device_put(leaf, part if mine else whole), state, marks)
 
 
 def _rows(candidates: tuple[jax.Array, jax.Array], index: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -26,7 +26,7 @@ from jaxes import (
     run,
 )
 from jaxes.batch import keys_of_runs
-from jaxes.islands import NEIGHBOURS, of_islands
+from jaxes.islands import NEIGHBOURS, of_islands, spread
 from jaxes.strategy import LIMIT
 
 LAM, SIZE, MIGRANTS = 7, 6, 2
@@ -238,16 +238,15 @@ def data(leaf):
 
 devices = jax.devices()
 assert len(devices) == 8
-mesh = jax.sharding.Mesh(devices, ("device",))
 islands = Islands(ES(Box(-2.0, 2.0, shape=5), mu=2, lam=20, sigma=0.3), islands=16, every=3, topology="torus")
 state = islands.init(0)
 program = jax.jit(lambda state: run(islands, exact, None, 20, state=state))
-compiled = program.lower(spread(state, mesh)).compile()
+compiled = program.lower(spread(state, devices)).compile()
 text = compiled.as_text()
 assert len(re.findall(r" collective-permute(?:-start)?\\(", text)) == 4  # candidates and fitness, to the right and down
 for shape in re.findall(r"= \\(?\\w+\\[([\\d,]*)\\]\\S* all-gather(?:-start)?\\(", text):  # no candidates, only fitness
     assert np.prod([int(n) for n in shape.split(",")]) <= 16 * 20, shape
-there, here = compiled(spread(state, mesh)), program(state)
+there, here = compiled(spread(state, devices)), program(state)
 for leaf in jax.tree.leaves(there.state.members):
     assert leaf.sharding.shard_shape(leaf.shape)[0] == 2, leaf.sharding
 jax.tree.map(lambda a, b: np.testing.assert_array_equal(data(a), data(b)), there, here)
@@ -295,6 +294,10 @@ def test_which_leaves_are_the_islands():
         (
             lambda s: Islands(s, islands=2, over={"sigma": [1.0, [1.0, 1.0, 1.0]]}),
             r"Islands\(over=...\) must give strategies that differ in numbers alone",
+        ),
+        (
+            lambda s: spread(Islands(s, islands=3).init(0), 2 * jax.devices()),
+            r"spread\(devices=...\) must be as many as divide 3 islands, got 2",
         ),
         (
             lambda s: Restart(Islands(s, islands=2, over={"sigma": [1.0, 2.0]})),
