@@ -3,6 +3,7 @@
 from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.checkpoint import Checkpoint
+from jaxes.islands import Islands
 from jaxes.loop import run
 from jaxes.minimize import Report, minimize
 from jaxes.operators.optimizers import clipup
@@ -67,6 +68,7 @@ __all__ = [
     "GuidedES",
     "History",
     "IAMaLGaM",
+    "Islands",
     "NoiseReuseES",
     "OneFifth",
     "OpenAIES",

@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxes.devices import Devices, fetched
-from jaxes.loop import Task, active, advance, begin, finish, prepare, record_buffer, rows_of
+from jaxes.islands import of_islands
+from jaxes.loop import Progress, Task, active, advance, begin, finish, prepare, record_buffer, rows_of
 from jaxes.pytree import pytree
 from jaxes.result import Result
 from jaxes.stages import Staged
@@ -172,7 +174,25 @@ class Batch:
             self.progress, self.records = self.started()
         else:
             self._restore(snapshot)
+        if self.layout.devices.sharing == "islands":
+            self.progress = self._spread(self.progress)
         self._look()
+
+    def _spread(self, progress: Progress) -> Progress:
+        """With the islands of every run on several devices."""
+        mesh = self.layout.devices.mesh
+        assert mesh is not None
+        marks = of_islands(progress.state)
+        count = {leaf.shape[1] for leaf, mine in zip(*map(jax.tree.leaves, (progress.state, marks)), strict=True) if mine}
+        if any(islands % mesh.size for islands in count):
+            raise ValueError(f"devices must be as many as divide the {max(count)} islands, got {mesh.size}.")
+
+        def put(leaf, mine):
+            spec = PartitionSpec(None, tuple(mesh.axis_names)) if mine else PartitionSpec()
+            return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+        whole = jax.tree.map(lambda _: False, progress)
+        return jax.tree.map(put, progress, dataclasses.replace(whole, state=marks))
 
     def _look(self) -> None:
         self.seen = jax.tree.map(np.asarray, _look(self.layout, self.leaves, self.progress))

@@ -21,6 +21,7 @@ from jaxes.analysis import Runtimes, compare, ert_table, group_table, plot_ecdf
 from jaxes.analysis.table import Table, plain
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.checkpoint import Checkpoint, contents, read
+from jaxes.islands import Islands
 from jaxes.minimize import budgeted, minimize
 from jaxes.operators.step_size import OneFifth, SelfAdaptation
 from jaxes.portfolio import Portfolio
@@ -169,6 +170,7 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     add("--rho", type=int, help="parents recombined per child (default: mu)")
     add("--mutation-rate", type=float, help="probability that a coordinate is mutated (default: 1)")
     add("--bounds", choices=BOUNDS, help="what happens outside the box (default: the strategy's)")
+    add("--islands", type=int, help="so many populations, which exchange individuals every 5 generations")
     add("--restart", choices=POLICIES, help="begin anew when the strategy has converged, until --evaluations are spent")
 
     group = parser.add_argument_group("running")
@@ -266,6 +268,8 @@ def _task(options: argparse.Namespace) -> tuple[Any, Any, Stop]:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
         raise ValueError(f"{names} is no setting of {kind.__name__}.")
     strategy: Strategy = kind(space, **given)
+    if options.islands is not None:
+        strategy = Islands(strategy, islands=options.islands)
     if options.restart is not None:
         strategy = Restart(strategy, policy=options.restart)
     stop = Stop(options.target, options.stagnation, evaluations=options.evaluations)

@@ -2,7 +2,8 @@
 
 Devices share the runs of a batch, or the candidates of each run's population. In both cases every device runs the whole program
 of its own (`jax.shard_map`): with runs to share they never talk to each other; with a population, each evaluates a part of it,
-all get all of the fitness, and all learn the same from it.
+all get all of the fitness, and all learn the same from it. Islands are shared by XLA, which sees that each works for itself
+until individuals move.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxes.checks import check_integer
 
+Sharing = Literal["runs", "population", "islands"]
+
 NAME = "jaxes_devices"
 """Of the axis of a mesh that is made here."""
 
@@ -31,7 +34,7 @@ class Devices:
     """Which devices there are, and what they share; no mesh: wherever JAX puts things by default."""
 
     mesh: Mesh | None = None
-    sharing: Literal["runs", "population"] = "runs"
+    sharing: Sharing = "runs"
 
     @property
     def shares(self) -> int:
@@ -49,7 +52,7 @@ class Devices:
 
     def spec(self, axis: int | None) -> PartitionSpec:
         """How an array is shared of which `axis` is that of the runs, None if it has none."""
-        if self.mesh is None or axis is None or self.sharing == "population":
+        if self.mesh is None or axis is None or self.sharing != "runs":
             return PartitionSpec()
         return PartitionSpec(*[None] * axis, tuple(self.mesh.axis_names))
 
@@ -59,7 +62,7 @@ class Devices:
     def mapped(self, function: Callable, ins: Any, outs: Any) -> Callable:
         """A function of one device's runs as one of all runs. `ins` and `outs`: the axis of the runs of each argument and
         result, None for what all devices have alike; prefixes of the pytrees."""
-        if self.mesh is None:
+        if self.mesh is None or self.sharing == "islands":
             return function
         specs = [jax.tree.map(self.spec, axes, is_leaf=lambda axis: axis is None) for axes in (ins, outs)]
         return jax.shard_map(function, mesh=self.mesh, in_specs=specs[0], out_specs=specs[1], check_vma=False)
@@ -127,7 +130,7 @@ def shared_evaluation(names: tuple[str, ...], measure: Callable[[Any], jax.Array
     return lax.all_gather(measure(mine), names, tiled=True)[:count]
 
 
-def as_devices(owner: str, devices: Any, sharing: Literal["runs", "population"]) -> Devices:
+def as_devices(owner: str, devices: Any, sharing: Sharing) -> Devices:
     """`devices`: None, how many, a sequence of them, or a mesh, whose axes are all used."""
     if devices is None:
         return Devices()

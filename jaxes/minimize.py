@@ -18,6 +18,7 @@ from jaxes.checkpoint import Checkpoint, about_task, as_checkpoint, keeping
 from jaxes.checks import as_key, check_integer, check_seconds
 from jaxes.devices import as_devices
 from jaxes.interrupts import Interrupts
+from jaxes.islands import has_islands
 from jaxes.loop import check_generations, make_task
 from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
@@ -96,7 +97,8 @@ def minimize(
             and returns what it would have returned without a break, bit for bit; runs that were interrupted or out of time
             are not over.
         devices: how many, a list of them, or a `jax.sharding.Mesh`: they share the runs or, if there are no `runs`, the
-            candidates of each population, for an objective that takes long. Default: one device, JAX's default one.
+            islands of `Islands` or else the candidates of each population, for an objective that takes long. Default: one
+            device, JAX's default one.
         args, stop, record, targets, batched, stochastic, maximise: as in `jaxes.run`.
 
     Returns:
@@ -121,7 +123,12 @@ def minimize(
     axes = (None,) * len(jax.tree.leaves(task))
     if seconds is not None:
         check_seconds("minimize", seconds)
-    shared = as_devices("minimize", devices, "population" if runs is None else "runs")
+    sharing: Sharing = "runs"
+    if devices is not None and runs is None:
+        sharing = "islands" if has_islands(strategy) else "population"
+    shared = as_devices("minimize", devices, sharing)
+    if shared.sharing == "islands" and shared.several_processes:
+        raise ValueError("minimize(devices=...) must be of one process to share islands; of several, they share runs=n.")
     if shared.names is not None and batched:
         raise ValueError(
             "minimize(devices=..., batched=True) needs runs: a population that is evaluated at once is not shared."

@@ -119,6 +119,7 @@ class Purpose(enum.IntEnum):
     MUTATE = 3
     OBJECTIVE = 4
     RESTART = 5
+    MIGRATE = 6
 
 
 def stream(state: State, purpose: Purpose) -> jax.Array:

@@ -32,6 +32,10 @@ def checks():
     expected = jaxes.minimize(noisy, strategy=strategy, stochastic=True, **call)
     yield "a noisy population", expected, jaxes.minimize(noisy, strategy=strategy, stochastic=True, devices=3, **call)
 
+    islands = jaxes.Islands(strategy, topology="torus")
+    call["history"] = 7
+    yield "islands", jaxes.minimize(exact, strategy=islands, **call), jaxes.minimize(exact, strategy=islands, devices=8, **call)
+
     grid = {"over": {"sigma": [0.1, 0.3, 0.5]}, "repeats": 7, "history": 5}
     swept = jaxes.sweep(strategy, exact, 0, 50, **grid).runs
     yield "a sweep", swept, jaxes.sweep(strategy, exact, 0, 50, devices=8, **grid).runs

@@ -51,6 +51,12 @@ def test_restarts_take_the_budget(capsys):
     assert report["settings"]["restart"] == "plain"
 
 
+def test_islands(capsys):
+    options = ["--mu", "2", "--lam", "10", "-g", "5", "--json", "-", "--no-progress"]
+    _, out, _ = call(capsys, "run", "sphere", "--islands", "3", *options)
+    assert json.loads(out)["runs"][0]["evaluations"] == 150
+
+
 def test_json_and_csv_on_standard_output_are_nothing_else(capsys):
     code, out, _ = call(capsys, "run", "sphere", "-g", "20", "--runs", "2", "--json", "-", "--no-progress")
     assert code == 0

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import VARIANTS, assert_same, box, close, exact, learnt, make, shifted_sphere
+from variants import VARIANTS, assert_same, box, close, data, exact, learnt, make, shifted_sphere
 
 import jaxes
-from jaxes import ES, Box, Portfolio, Reevaluate, Restart, StopReason, run
+from jaxes import ES, Box, Islands, Portfolio, Reevaluate, Restart, StopReason, run
 from jaxes.strategies import ALL
 
 # The scope lets pytest run all tests of a variant one after the other.
@@ -49,8 +49,8 @@ def alone(strategy, key, generations, state=None, **args):
 def test_the_table_holds_every_public_strategy():
     public = {getattr(jaxes, name) for name in jaxes.__all__}
     strategies = {c for c in public if isinstance(c, type) and issubclass(c, jaxes.strategy.Strategy)}
-    assert strategies == {*ALL, Portfolio, Reevaluate, Restart}
-    assert {type(make(name, box())) for name in VARIANTS} == set(ALL)
+    assert strategies == {*ALL, Islands, Portfolio, Reevaluate, Restart}
+    assert {type(make(name, box())) for name in VARIANTS} == {*ALL, Islands}
 
 
 def space(a, b):
@@ -80,7 +80,7 @@ def program_of(name):
         poisoned = (jnp.arange(len(x)) % 2 == 0) | (state.generation == 0)
         state = strategy.tell_flat(state, x, jnp.where(poisoned & (args["bad"] != 0), args["bad"], fitness))
         population = jax.vmap(strategy.space.decode)(x)
-        return state, (population, dataclasses.replace(state, key=None), strategy.stop_reason(state))
+        return state, (population, jax.tree.map(data, state), strategy.stop_reason(state))
 
     def generations(strategy, key, args):
         return jax.lax.scan(functools.partial(generation, strategy, args), strategy.init(key), None, length=150)[1]

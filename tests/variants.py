@@ -28,6 +28,7 @@ from jaxes import (
     ElitistCMAES,
     GuidedES,
     IAMaLGaM,
+    Islands,
     NoiseReuseES,
     OneFifth,
     OpenAIES,
@@ -49,6 +50,17 @@ from jaxes.strategy import State
 def signs(solution):
     """A surrogate gradient that often is none."""
     return jax.tree.map(jnp.sign, solution)
+
+
+def islands_of(kind):
+    """A maker of islands of a strategy: what they are told of is its own, and the rest is theirs."""
+    own = {"islands", "every", "migrants", "topology", "policy"}
+
+    def build(space, **options):
+        ours = {name: options.pop(name) for name in own & set(options)}
+        return Islands(kind(space, **options), **ours)
+
+    return build
 
 
 VARIANTS = {
@@ -99,6 +111,8 @@ VARIANTS = {
     "GuidedES": {"kind": GuidedES, "sigma": 0.3, "shaping": "centered rank", "surrogate": signs, "bounds": Reflect()},
     "PersistentES": {"kind": PersistentES, "lam": 12, "sigma": 0.3, "shaping": "centered rank", "horizon": 4, "truncation": 2},
     "NoiseReuseES": {"kind": NoiseReuseES, "lam": 12, "sigma": 0.3, "shaping": "utilities", "horizon": 4, "truncation": 2},
+    "islands": {"kind": islands_of(CMAES), "lam": 6, "islands": 4, "every": 3, "migrants": 2},
+    "islands at random": {"kind": islands_of(JDE), "lam": 8, "islands": 4, "every": 2, "topology": "torus", "policy": "random"},
 }
 
 
@@ -111,6 +125,8 @@ def learnt(state):
     """What a state knows beyond the shared fields, less fitness values: they depend on more than ranks, and may be infinite."""
     own = {f.name for f in dataclasses.fields(state)} - {f.name for f in dataclasses.fields(State)}
     known = {name: getattr(state, name) for name in sorted(own - {"parent_fitness", "recent", "spread", "progress"})}
+    if "members" in known:
+        known["members"] = learnt(known["members"])
     return known | {"control": getattr(known.get("control"), "success", None)}
 
 
@@ -128,12 +144,13 @@ def shifted_sphere(x):
     return jnp.sum(jnp.arange(1, x.shape[0] + 1, dtype=x.dtype) * jnp.square(x - 0.7))
 
 
+def data(leaf):
+    """An array, of a key too."""
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
 def assert_same(a, b):
     """Two pytrees are equal bit for bit, keys and NaN included."""
-
-    def data(leaf):
-        return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(data(x), data(y)), a, b)
 
