@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxes.batch import Batch, Look, drive, keys_of_runs
 from jaxes.checkpoint import Checkpoint, about_task, as_checkpoint, keeping
 from jaxes.checks import as_key, check_integer, check_seconds
-from jaxes.devices import as_devices
+from jaxes.devices import Sharing, as_devices
 from jaxes.interrupts import Interrupts
 from jaxes.islands import has_islands
 from jaxes.loop import check_generations, make_task
