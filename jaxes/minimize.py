@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxes.batch import Look, deferred_interrupt, drive, keys_of_runs, progress_bar
 from jaxes.checks import as_key, check_integer
+from jaxes.host import Counts, as_evaluator, drive_on_host, stand_in
 from jaxes.loop import Progress, check_generations, make_task
 from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
@@ -40,6 +41,7 @@ class Report:
     seconds: float  # since minimize was called
     best: Callable[[], Any]  # the best solution so far of all runs
     occupancy: float  # share of evaluated candidates that were of use: runs of a strategy of several stages share batches
+    counts: Counts | None = None  # with host=True, what became of the evaluations: how many failed, were late, crashed
 
 
 def minimize(
@@ -60,11 +62,17 @@ def minimize(
     batched: bool = False,
     stochastic: bool = False,
     maximise: bool = False,
+    host: bool = False,
+    executor: Any = None,
+    workers: int | None = None,
+    timeout: float | None = None,
+    memo: bool = False,
 ) -> Result:
     """Minimises an objective, shows progress, and can be interrupted.
 
     Args:
-        objective: a function of one solution that returns one floating number, in jax.numpy; or a `Problem`.
+        objective: a function of one solution that returns one floating number, in jax.numpy; or a `Problem`. With `host`,
+            any Python function of one solution.
         space: a `Box` or a pytree of them. Not needed with a `Problem` or a strategy.
         strategy: default `jaxes.Portfolio(space)`, which needs no settings; with more than 256 coordinates
             `jaxes.LMMAES(space)`, whose time and memory do not grow with their square.
@@ -77,13 +85,32 @@ def minimize(
         progress: True or False; default: if tqdm is installed and stderr is a terminal.
         callback: called with a `Report` a few times a second; ends the runs by returning True.
         args, stop, record, targets, batched, stochastic, maximise: as in `jaxes.run`.
+        host: True evaluates the objective outside of JAX, a candidate a call, those of all runs at once: for Python functions,
+            subprocesses, simulators. Solutions have NumPy leaves; `args` may be anything; what is returned, anything that
+            `float` takes. With `stochastic`, the last argument is an integer seed below 2**32 that follows from `key`.
+            An exception is a failure: NaN, which counts as worst. The failures are counted (`Report.counts`, and a warning at
+            the end); when all of the first generation failed, the first error is raised.
+        executor: with `host`, who evaluates. "thread" (default): threads, for what waits for something else, such as a
+            subprocess, or lets go of Python's lock, as most of NumPy does; anything can be called. "process": processes that
+            do Python in parallel, and may crash, for functions that can be pickled; a script then needs the usual
+            `if __name__ == "__main__":`. What crashes its process is evaluated again, and is a failure the second time.
+            Or any object with the `submit` of `concurrent.futures`, such as Dask's `client.get_executor()`; it is left open.
+        workers: with `host`, how many evaluations at once; default: as many as there are cores. For an executor of your own,
+            how many are submitted at once; default all.
+        timeout: with `host`, seconds after which an evaluation is a failure. A process is killed then. A thread cannot be: it
+            is left to itself, and another takes its place. So is what an executor of your own evaluates, where it keeps its
+            worker until it ends; `workers` must be given for one.
+        memo: with `host`, True evaluates equal candidates once within this call. It remembers all.
 
     Returns:
         `Result`, the same that `run` gives for the same key. Ctrl-C ends the runs between two generations and returns
-        what they found, with `StopReason.INTERRUPTED`; a second Ctrl-C raises.
+        what they found, with `StopReason.INTERRUPTED`; a second Ctrl-C raises. With `host`, the generation whose evaluations
+        are under way is given up.
 
     Raises:
-        ValueError, TypeError: before anything runs, naming the argument.
+        ValueError, TypeError: before anything runs, naming the argument. With `host`, TypeError as soon as the objective
+            returns what is not one number.
+        RuntimeError: with `host`, when the first generation had nothing but failures.
     """
     strategy = _strategy(objective, space, strategy)
     generations, stop = budgeted(strategy, as_stop(stop), generations)
@@ -94,6 +121,9 @@ def minimize(
         history = max(1, -(-generations // 1000))
     if callback is not None and not callable(callback):
         raise TypeError(f"minimize(callback=...) must be a function of a jaxes.Report, got {callback!r}.")
+    evaluator = as_evaluator(host, objective, args, batched, stochastic, executor, workers, timeout, memo)
+    if evaluator is not None:
+        objective, args, batched, stochastic = stand_in, None, True, False
     task = make_task("minimize", strategy, objective, args, stop, history, record, targets, batched, stochastic, maximise)
     key = as_key("minimize", key)
     keys = key[None] if runs is None else keys_of_runs(key, runs)
@@ -126,12 +156,16 @@ def minimize(
                 seconds=seconds,
                 best=lambda: strategy.space.decode(best),
                 occupancy=look.occupancy,
+                counts=None if evaluator is None else dataclasses.replace(evaluator.counts),
             )
         )
 
     try:
         with deferred_interrupt() as interrupted:
-            result = drive(task, axes, keys, generations, report, interrupted)
+            if evaluator is None:
+                result = drive(task, axes, keys, generations, report, interrupted)
+            else:
+                result = drive_on_host(task, keys, generations, evaluator, report, interrupted)
             if interrupted():
                 print("jaxes: interrupted, returning the best so far", file=sys.stderr)
     finally:
