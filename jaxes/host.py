@@ -277,7 +277,7 @@ class Evaluator:
             self.known.update((name, fitness[0]) for name, fitness in new.items() if not np.isnan(fitness[0]))
         if not self.counts.evaluated:
             error = self.first_error
-            raise RuntimeError(f"{self.summary()} These were all candidates of the first generation.") from error
+            raise RuntimeError(f"{self.summary()} That is the whole first generation.") from error
         with np.errstate(over="ignore"):
             return {stage: fitness.astype(asked[stage].x.dtype) for stage, fitness in measured.items()}
 
@@ -360,14 +360,14 @@ class Evaluator:
 
     def _numbers(self, value: Any, count: int) -> Any:
         """What the function returned, if that is one number, or as many as there are candidates."""
-        if isinstance(value, float):
+        if isinstance(value, float) and not self.batched:
             return value
         expected = (count,) if self.batched else ()
         try:
             shape = np.shape(value)
             if shape == expected and not isinstance(value, str | bytes):
                 return np.asarray(value, float) if self.batched else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             shape = ()
         got = f"shape {shape}" if shape else f"{value!r}"
         what = f"{count} numbers, one for each solution" if self.batched else "one number"
@@ -383,4 +383,4 @@ class Evaluator:
         }
         lost = ", ".join(f"{number} {how}" for how, number in parts.items() if number)
         first = "" if error is None else f"; the first: {in_words(error)}"
-        return f"of {counts.evaluated + counts.lost} evaluations of the objective, {lost}{first}."
+        return f"objective: of {counts.evaluated + counts.lost} evaluations {lost}{first}."
