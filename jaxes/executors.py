@@ -118,6 +118,8 @@ class Processes(Threads):
         super().close(idle)
         for worker in list(self.processes):
             worker.end(kill=not idle)
+        for worker in list(self.processes):
+            worker.join()
 
     def _evaluate(self, future: Evaluation, function: Callable[..., Any], arguments: Any) -> None:
         try:
@@ -180,11 +182,14 @@ class Worker:
         raise error
 
     def end(self, kill: bool) -> None:
-        """Lets the process end itself, within seconds, or kills it."""
+        """Kills the process, or tells it to end itself."""
         if kill:
             self.process.kill()
         else:
             self.pipe.close()
+
+    def join(self) -> None:
+        """Waits for its end, a few seconds if it is to end itself."""
         self.process.join(5)
         if self.process.is_alive():
             self.process.kill()

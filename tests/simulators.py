@@ -11,8 +11,12 @@ def exact(x):
     return np.sum(np.round(64 * (np.clip(x, -9, 9) - np.float32(0.5))) ** 2)
 
 
-def dangerous(x):
-    """Ends its process in one part of the box, never ends in another, and raises in a third."""
+def dangerous(x, path):
+    """Ends its process in one part of the box, never ends in another, and raises in a third. It also ends its process when it
+    is called first, which the file at `path` then tells."""
+    if not os.path.exists(path):
+        open(path, "x").close()
+        os._exit(4)
     if x[0] > 1.8:
         os._exit(3)
     if x[0] < -1.8:

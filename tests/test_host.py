@@ -174,8 +174,8 @@ def test_late_threads_are_left_behind():
         assert not thread.is_alive()
 
 
-def test_processes_that_crash_hang_and_raise():
-    """With the same result as a function that raises everywhere there."""
+def test_processes_that_crash_hang_and_raise(tmp_path):
+    """With the same result as a function that raises everywhere there. What crashed once is evaluated again."""
     options, first = {"strategy": STRATEGY, "generations": 2, "key": 13}, []
 
     def failing(x):
@@ -186,8 +186,9 @@ def test_processes_that_crash_hang_and_raise():
         expected = on_host(failing, **options)
     crashed, late = np.sum(np.array(first) > 1.8), np.sum(np.array(first) < -1.8)
     seen, before = [], set(threading.enumerate())
+    processes = {"executor": "process", "workers": 1, "timeout": 3, "args": str(tmp_path / "called")}
     with pytest.warns(RuntimeWarning, match=f"failed, {late} took more than 3 s, {crashed} crashed their process; the first: "):
-        result = on_host(simulators.dangerous, executor="process", timeout=3, callback=seen.append, **options)
+        result = on_host(simulators.dangerous, callback=seen.append, **options, **processes)
     assert_same(result, expected)
     lost = int(result.invalid)
     assert seen[-1].counts == Counts(evaluated=40 - lost, failed=lost - late - crashed, late=late, crashed=crashed)
