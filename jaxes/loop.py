@@ -283,7 +283,9 @@ def finish(task: Task, progress: Progress, records: Any) -> Result:
     if task.every:
         # Rows after a run stopped were not all written; they repeat its last one.
         last = jnp.maximum(-(-(state.generation - progress.start) // task.every) - 1, 0)
-        records = jax.tree.map(lambda r: r[jnp.minimum(jnp.arange(r.shape[0]), last)] if r.shape[0] else r, records)
+        records = jax.tree.map(
+            lambda r: r[jnp.minimum(jnp.arange(r.shape[0], dtype=jnp.int32), last)] if r.shape[0] else r, records
+        )
     ended = progress.state.generation >= progress.until
     reason = jnp.where((progress.reason == StopReason.RUNNING) & ended, StopReason.GENERATIONS, progress.reason)
     return Result(
