@@ -123,7 +123,7 @@ def drive(
             watch.look(look, done, bool(ended) or not look.active.any())
         if report is not None and _is_true(report(look)):
             ended = StopReason.INTERRUPTED
-        ended = devices.agreed(ended)
+        ended = devices.agreed(StopReason.INTERRUPTED if batch.broken else ended)
         if keeper is not None:
             keeper.look(batch, done, bool(ended))
     result = batch.finish(ended)
@@ -138,6 +138,9 @@ class Batch:
 
     Over several devices there are as many lanes as make their shares equal; those beyond the last run never begin.
     """
+
+    broken = False
+    """Whether it cannot go on."""
 
     def __init__(
         self,

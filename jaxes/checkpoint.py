@@ -347,7 +347,7 @@ def about_task(task: Task, axes: tuple[int | None, ...], keys: jax.Array, genera
         ("record", task.record),
         ("keys", keys),
     ):
-        said |= _said(name, value)
+        said |= in_words(name, value)
     structure: Any
     leaves, structure = jax.tree.flatten(task)
     one = structure.unflatten([leaf if axis is None else leaf[0] for leaf, axis in zip(leaves, axes, strict=True)])
@@ -365,7 +365,7 @@ def _program(task: Task) -> str:
     return _digest(text.encode(), *constants)
 
 
-def _said(name: str, value: Any, depth: int = 0) -> dict[str, str]:
+def in_words(name: str, value: Any, depth: int = 0) -> dict[str, str]:
     """A value in words, the same in every process."""
     if value is None or isinstance(value, bool | int | float | complex | str | np.dtype | type):
         return {name: str(value)}
@@ -390,7 +390,7 @@ def _said(name: str, value: Any, depth: int = 0) -> dict[str, str]:
         return {name: re.sub(r" at 0x[0-9a-f]+", "", repr(value))}
     said = {name: getattr(value, "__qualname__", type(value).__name__)}
     for part, item in parts.items():
-        said |= _said(f"{name}.{part}", item, depth + 1)
+        said |= in_words(f"{name}.{part}", item, depth + 1)
     return said
 
 

@@ -49,6 +49,8 @@ examples:
       1,024 independent runs in one program, a table of what they found, and a picture.
   jaxes run mymodule:loss --lower -2 --upper 2 -d 8 --json result.json
       Your own objective: a jax.numpy function of one solution, here of shape (8,), in mymodule.py.
+  jaxes run mymodule:simulate --lower -2 --upper 2 -d 8 --strategy cmaes --host --workers 16 --timeout 600
+      An objective that is not JAX: any Python function of a NumPy array, such as one that runs a simulator.
   jaxes sweep ackley --over sigma=0.05,0.1,0.2 --over mu=5,20 --repeats 50 --plot heat.png
       A grid of hyperparameters, a row per combination.
   jaxes run mymodule:loss --lower -2 --upper 2 -d 8 --checkpoint runs --seconds 3600 --log run.csv
@@ -97,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(call=_run)
     _add_task(run)
     run.add_argument("--runs", type=int, default=1, help="independent runs at once (default: %(default)s)")
+    add = run.add_argument_group("objectives that are not JAX").add_argument
+    add("--host", action="store_true", help="the objective is any Python function of a NumPy array; workers evaluate it")
+    add("--executor", choices=("thread", "process"), help="with --host, what the workers are (default: thread)")
+    add("--workers", type=int, help="with --host, how many there are (default: one for each core)")
+    add("--timeout", type=float, metavar="SECONDS", help="with --host, an evaluation that takes longer counts as worst")
 
     grid = commands.add_parser("sweep", help="run every combination of hyperparameters", epilog=EPILOG, **_RAW)
     grid.set_defaults(call=_sweep)
@@ -360,6 +367,10 @@ def _run(options: argparse.Namespace) -> int:
         stop=stop,
         history=bool(options.plot),
         maximise=options.maximise,
+        host=options.host,
+        executor=options.executor,
+        workers=options.workers,
+        timeout=options.timeout,
         **_long(options),
     )
     table = result.table(options.target)

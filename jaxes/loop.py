@@ -333,9 +333,17 @@ def _unless_stopped(stage: int, task: Task, progress: Progress) -> Progress:
 
 def _generation(task: Task, strategy: Strategy, progress: Progress) -> Progress:
     """One more generation, by a stage of the strategy."""
-    objective, state = task.objective, progress.state
+    state = progress.state
     x, asked = strategy._ask(state)
-    fitness = objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args).astype(x.dtype)
+    fitness = task.objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args)
+    return learn(task, strategy, progress, asked, x, fitness)
+
+
+def learn(task: Task, strategy: Strategy, progress: Progress, asked: State, x: jax.Array, fitness: jax.Array) -> Progress:
+    """A generation later: `progress` is before it, `asked` the state that handed out candidates x (n, d), whose fitness (n,)
+    is to be minimised."""
+    objective, state = task.objective, progress.state
+    fitness = fitness.astype(x.dtype)
     told = strategy.tell_flat(asked, x, fitness)
     fitness = strategy.counted(state, clean(fitness))
     hits = progress.hits

@@ -90,7 +90,7 @@ def check_objective(objective: Objective, space: Space, population_size: int, ar
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise TypeError(
             "objective could not be compiled: it needs concrete numbers (Python `if` or `float` on an array, or NumPy) where "
-            "JAX has none yet. Write it in jax.numpy, or drive the strategy's ask and tell by hand."
+            "JAX has none yet. Write it in jax.numpy, or call jaxes.minimize(..., host=True)."
         ) from error
     except TypeError as error:
         if "positional argument" not in str(error):

@@ -24,4 +24,4 @@ def test_example(example, tmp_path):
 
 
 def test_there_are_examples():
-    assert {"tutorial", "sweep", "lstm", "neuroevolution"} <= {path.stem for path in EXAMPLES}
+    assert {"tutorial", "sweep", "lstm", "neuroevolution", "host"} <= {path.stem for path in EXAMPLES}

@@ -312,3 +312,9 @@ def test_results_show_themselves():
     assert "all generations were run: 6" in many.message()
     assert many.best().fitness == many.fitness.min()
     assert "Result(" in repr(jax.tree.map(np.shape, many))
+
+
+def test_history_in_double_precision(x64):
+    result = run(ES(Box(-2.0, 2.0, shape=3), mu=5, lam=20, sigma=0.3), exact, 0, 4, history=True)
+    assert result.history.best.dtype == np.float64
+    np.testing.assert_array_equal(result.history.generation, [1, 2, 3, 4])
