@@ -31,7 +31,7 @@ class NotStarted(RuntimeError):
     def __init__(self, error: BaseException):
         super().__init__(
             f"a process for evaluations did not start: {error_in_words(error)}. It imports the module of the objective and the "
-            'main module; a script needs `if __name__ == "__main__":` around what it does, and a notebook has nothing to import.'
+            'main module; a script needs `if __name__ == "__main__":` around what it does; a notebook has nothing to import.'
         )
 
 

@@ -97,7 +97,8 @@ class Result:
                 f"Result(fitness={float(self.fitness):.6g}, evaluations={int(self.evaluations)}, "
                 f"generations={int(self.generations)}, stop: {self.message()})"
             )
-        low, middle, high = np.quantile(np.asarray(self.fitness), [0, 0.5, 1])
+        fitness = np.asarray(self.fitness)
+        low, middle, high = fitness.min(), np.median(fitness), fitness.max()
         return (
             f"Result({' x '.join(map(str, np.shape(self.fitness)))} runs, fitness min {low:.6g}, median {middle:.6g}, "
             f"max {high:.6g}, stop: {self.message()})"
