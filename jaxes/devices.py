@@ -153,20 +153,22 @@ def as_devices(owner: str, devices: Any, sharing: Sharing) -> Devices:
     return Devices(Mesh(np.array(chosen), (NAME,)), sharing)
 
 
-def memory_limit(owner: str, max_memory: Any, devices: Devices) -> int:
-    """Bytes that may be taken on one device: `max_memory`, or a fraction (up to 1) of what there is."""
+def memory_limit(owner: str, max_memory: Any, devices: Devices) -> tuple[int, bool]:
+    """Bytes that may be taken on one device, `max_memory` or a fraction (up to 1) of what there is; and whether that is in main
+    memory."""
     fraction = 0.8 if max_memory is None else max_memory
     if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number):
         raise TypeError(f"{owner}(max_memory=...) must be a number of bytes, or a fraction up to 1, got {max_memory!r}.")
     if not fraction > 0:
         raise ValueError(f"{owner}(max_memory=...) must be positive, got {max_memory!r}.")
-    if fraction > 1:
-        return int(fraction)
     mine = jax.local_devices()[:1] if devices.mesh is None else devices.mesh.local_mesh.devices.ravel()
     reported = [device.memory_stats() for device in mine]
-    if all(reported):
-        return int(fraction * min(stats["bytes_limit"] for stats in reported))
-    return int(fraction * _main_memory() / len(mine))
+    main = not all(reported)
+    if fraction > 1:
+        return int(fraction), main
+    if main:
+        return int(fraction * _main_memory() / len(mine)), main
+    return int(fraction * min(stats["bytes_limit"] for stats in reported)), main
 
 
 def _main_memory() -> int:

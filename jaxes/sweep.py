@@ -29,7 +29,7 @@ from jaxes.watch import Log, Watch, profiled
 Names = str | tuple[str, ...]
 
 OFTEN = 50
-"""The states of all runs must fit into memory this often before it is not looked at how much their program takes."""
+"""The results of all runs must fit into memory this often before it is not looked at how much their program takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,11 +183,10 @@ def sweep(
 
     groups_of_runs = []
     for members, task, in_axes in tasks:
-        group = _Group(members, task, in_axes, keys, generations, shared)
-        group.divide(chunk, max_memory)
-        groups_of_runs.append(group)
+        groups_of_runs.append(_Group(members, task, in_axes, keys, generations, shared))
+    _divide(groups_of_runs, chunk, max_memory, shared)
     total = len(cells) * repeats
-    collected: list[Any] = [None] * len(cells)
+    collected: Any = [None] * len(cells)
     checkpoint = as_checkpoint("sweep", checkpoint)
     about = None if checkpoint is None else _about(groups_of_runs, over)
     watching = Watch(
@@ -210,6 +209,9 @@ def sweep(
             keeper.parts = sum(len(group.chunks) for group in groups_of_runs)
         for group in groups_of_runs:
             results = group.run(interrupted, keeper, watch)
+            if len(groups_of_runs) == 1:
+                collected = results
+                break
             for j, i in enumerate(group.members):
                 collected[i] = jax.tree.map(lambda leaf, j=j: leaf[j], results)
         if interrupted() == StopReason.INTERRUPTED:
@@ -217,7 +219,10 @@ def sweep(
     shape = tuple(map(len, axes.values()))
     strategies = np.empty(len(cells), object)
     strategies[:] = [cell["strategy"] for cell in cells]
-    return SweepResult(_assemble(collected, shape), axes, strategies.reshape(shape))
+    if len(groups_of_runs) > 1:
+        collected = _assemble(collected)
+    runs = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), collected)
+    return SweepResult(runs, axes, strategies.reshape(shape))
 
 
 class _Group:
@@ -230,23 +235,27 @@ class _Group:
         self.total = len(members) * self.repeats
         self.chunk = self.total
 
-    def divide(self, chunk: int | None, max_memory: float | None) -> None:
-        """Sets how many runs go at once: `chunk`, or else as many as fit into memory."""
-        if chunk is not None:
-            self.chunk = min(chunk, self.total)
+    @property
+    def results(self) -> int:
+        """Bytes of all results."""
+        return size_of(self._batch(0).result_like()) // self.chunk * self.total
+
+    def divide(self, most: int) -> None:
+        """Sets how many runs go at once, so that their program takes no more than so many bytes."""
+        shares, needed = self.devices.shares, self._batch(0).memory()
+        if needed <= most:
             return
-        most = memory_limit("sweep", max_memory, self.devices)
-        state = size_of(self._batch(0).snapshot_like()["progress"]) // self.devices.shares
-        if max_memory is None and OFTEN * state < most:
-            return
-        while (needed := self._batch(0).memory()) > most:
-            if self.chunk <= self.devices.shares:
+        said = f"jaxes: {self.total} runs at once would take {needed:.3g} bytes of memory on each device"
+        while needed > most:
+            if self.chunk <= shares:
                 raise ValueError(
-                    f"sweep(max_memory=...) must be at least {needed:.3g} bytes, which one run takes, got {most:.3g}."
+                    f"sweep(max_memory=...): one run on each device, the fewest, would take {needed:.3g} bytes there, and "
+                    f"{most:.3g} are left."
                 )
-            shares = self.devices.shares
             fewer = int(self.chunk * most / needed) // shares * shares
             self.chunk = max(shares, min(fewer, self.chunk - 1))
+            needed = self._batch(0).memory()
+        print(f"{said}; {self.chunk} will go at a time, which take {needed:.3g}", file=sys.stderr)
 
     @property
     def chunks(self) -> range:
@@ -263,15 +272,41 @@ class _Group:
 
     def run(self, interrupted: Callable[[], StopReason], keeper: Keeper | None, watch: Watch) -> Result:
         """Results (cells, repeats)."""
-        parts = []
+        results: Any = None
         for first in self.chunks:
-            result = drive(self._batch(first), interrupted=interrupted, keeper=keeper, watch=watch)
+            part = drive(self._batch(first), interrupted=interrupted, keeper=keeper, watch=watch)
             if keeper is not None:
                 keeper.part += 1
-            parts.append(jax.tree.map(_host, result))
-            watch.part(len(parts[-1].generations), int(np.sum(parts[-1].evaluations)))
-        joined = jax.tree.map(lambda *leaves: _concatenate(leaves), *parts)
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, self.repeats, *leaf.shape[1:]), joined)
+            part = jax.tree.map(_host, part)
+            watch.part(len(part.generations), int(np.sum(part.evaluations)))
+            if self.chunk < self.total:  # one copy of all, whatever the number of chunks
+                whole = results if first else jax.tree.map(lambda leaf: _room(leaf, self.total), part)
+                part = jax.tree.map(lambda leaf, new, first=first: _put(leaf, new, first), whole, part)
+            results = part
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, self.repeats, *leaf.shape[1:]), results)
+
+
+def _divide(groups: list[_Group], chunk: int | None, max_memory: float | None, devices: Devices) -> None:
+    """Sets how many runs of each group go at once: `chunk`, or else as many as fit into memory."""
+    if chunk is not None:
+        if max_memory is not None:
+            raise ValueError("sweep(max_memory=...) and sweep(chunk=...) say the same: give one of them.")
+        for group in groups:
+            group.chunk = min(chunk, group.total)
+        return
+    most, main = memory_limit("sweep", max_memory, devices)
+    results = sum(group.results for group in groups)
+    if max_memory is None and OFTEN * results < most:
+        return
+    if main:  # where the results are, too
+        if results > most:
+            raise ValueError(
+                f"sweep(max_memory=...): the results of all runs would take {results:.3g} bytes, and there are {most:.3g}. "
+                "Without history, or in several sweeps, they take less."
+            )
+        most -= results
+    for group in groups:
+        group.divide(most)
 
 
 def _about(groups: list[_Group], over: Mapping[Names, Any]) -> dict[str, str]:
@@ -398,20 +433,27 @@ def _flatten(task: Task) -> tuple[list[Any], Any]:
     return jax.tree.flatten(task)
 
 
-def _assemble(cells: list[Any], shape: tuple[int, ...]) -> Result:
-    """All cells' results as one, (axes..., repeats)."""
+def _assemble(cells: list[Any]) -> Result:
+    """All cells' results as one, (cells, repeats)."""
     if len({(jax.tree.structure(cell), tuple(map(np.shape, jax.tree.leaves(cell)))) for cell in cells}) > 1:
         cells = [dataclasses.replace(cell, state=None) for cell in cells]
-    stacked = jax.tree.map(lambda *leaves: _stacked(leaves), *cells)
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), stacked)
+    return jax.tree.map(lambda *leaves: _stacked(leaves), *cells)
 
 
 def _host(leaf: Any) -> Any:
     return leaf if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key) else np.asarray(leaf)
 
 
-def _concatenate(leaves: tuple[Any, ...]) -> Any:
-    return np.concatenate(leaves) if isinstance(leaves[0], np.ndarray) else jnp.concatenate(leaves)
+def _room(leaf: Any, runs: int) -> Any:
+    """For all runs; keys are put together as they come."""
+    return np.empty((runs, *leaf.shape[1:]), leaf.dtype) if isinstance(leaf, np.ndarray) else leaf[:0]
+
+
+def _put(whole: Any, part: Any, first: int) -> Any:
+    if not isinstance(whole, np.ndarray):
+        return jnp.concatenate([whole, part])
+    whole[first : first + len(part)] = part
+    return whole
 
 
 def _stacked(leaves: tuple[Any, ...]) -> Any:

@@ -223,6 +223,7 @@ class CSV:
     def __init__(self, owner: str, path: Path, append: bool):
         if append:
             read_log(path)  # refuses what is no log
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # of a writer that was killed
         self.file = path.open("a" if append else "w", newline="", encoding="utf-8")
         self.writer = csv.DictWriter(self.file, COLUMNS)
         if not append:
@@ -271,11 +272,12 @@ def read_log(path: str | os.PathLike[str]) -> list[Mapping[str, float]]:
         rows = pyarrow.parquet.read_table(path).to_pylist()
         names = set(rows[0]) if rows else set(COLUMNS)
     else:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            names = set(reader.fieldnames or ())
-            # A row that is being written, or was when its writer was killed, is not whole.
-            rows = [row for row in reader if None not in row.values()] if names == set(COLUMNS) else []
+        text = Path(path).read_text(encoding="utf-8")
+        # A line that is being written, or was when its writer was killed, is not whole.
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        reader = csv.DictReader(lines)
+        names = set(reader.fieldnames or (COLUMNS if not text else ()))
+        rows = list(reader) if names == set(COLUMNS) else []
     if names != set(COLUMNS):
         raise ValueError(f"{path} is no log of jaxes: its columns are not {', '.join(COLUMNS)}.")
     return [{name: float(value) for name, value in row.items()} for row in rows]
@@ -285,19 +287,21 @@ def picture(records: list[Mapping[str, float]], width: int, height: int) -> str:
     """Convergence so far, as text."""
     import plotext
 
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(width, height)
-    shown = [record for record in records if all(math.isfinite(record[name]) for name in ("best", "median"))]
-    logarithmic = bool(shown) and all(record[name] > 0 for record in shown for name in ("best", "median"))
-    evaluations = [record["evaluations"] for record in shown]
-    for name in ("median", "best"):
-        values = [record[name] for record in shown]
-        plotext.plot(evaluations, [math.log10(value) for value in values] if logarithmic else values, label=name)
-    plotext.xlabel("evaluations")
-    plotext.ylabel("log10 of fitness" if logarithmic else "fitness")
     if not records:
-        return plotext.uncolorize(plotext.build()) + "\nno record yet"
+        return "no record yet"
+    shown = [record for record in records if all(math.isfinite(record[name]) for name in ("best", "median"))]
+    drawn = ""
+    if shown:
+        logarithmic = all(record[name] > 0 for record in shown for name in ("best", "median"))
+        plotext.clear_figure()
+        plotext.theme("clear")
+        plotext.plot_size(width, height)
+        for name in ("median", "best"):
+            values = [math.log10(record[name]) if logarithmic else record[name] for record in shown]
+            plotext.plot([record["evaluations"] for record in shown], values, label=name)
+        plotext.xlabel("evaluations")
+        plotext.ylabel("log10 of fitness" if logarithmic else "fitness")
+        drawn = plotext.uncolorize(plotext.build()) + "\n"
     last = records[-1]
     told = (
         f"best {last['best']:.6g}  median {last['median']:.6g}  sigma {last['step_size']:.3g}  "
@@ -307,7 +311,7 @@ def picture(records: list[Mapping[str, float]], width: int, height: int) -> str:
     left = last["seconds_left"]
     if last["finished"] < 1 and math.isfinite(left):
         told += f", {left:.0f} s left"
-    return plotext.uncolorize(plotext.build()) + "\n" + told
+    return drawn + told
 
 
 def watch(path: str | os.PathLike[str], seconds: float = 1.0, once: bool = False) -> None:

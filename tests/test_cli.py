@@ -51,6 +51,51 @@ def test_restarts_take_the_budget(capsys):
     assert report["settings"]["restart"] == "plain"
 
 
+def test_a_run_is_saved_shown_watched_and_resumed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--mu", "20", "--lam", "100", "--sigma", "0.15", "--runs", "8", "--no-progress", "--seed", "3"]
+    code, _, err = call(capsys, "run", "ackley", "-g", "20000", *options, "--json", "expected.json")
+    assert (code, err) == (0, "")
+    long = ["--checkpoint", "runs", "--log", "run.csv", "--json", "found.json"]
+    code, out, err = call(capsys, "run", "ackley", "-g", "20000", *options, *long, "--every", "0.01", "--seconds", "0.3")
+    assert (code, err) == (0, "")
+    assert "the limit in seconds was reached: 8" in out
+    code, out, _ = call(capsys, "show", "runs")
+    assert code == 0
+    said = dict(line.strip().split("  ", 1) for line in out.splitlines())
+    assert said["begun with"].startswith("jaxes run ackley -g 20000")
+    assert said["runs"].strip() == "8"
+    assert said["strategy"].strip() == "ES"
+    assert said["objective"].strip() == "ackley"
+    monkeypatch.chdir("/")  # from anywhere
+    code, out, err = call(capsys, "resume", str(tmp_path / "runs"), "--no-progress")
+    assert (code, err) == (0, "")
+    assert "all generations were run: 8" in out
+    expected, found = (json.loads((tmp_path / f"{name}.json").read_text())["runs"] for name in ("expected", "found"))
+    assert found == expected
+    assert "finished  1 part" in call(capsys, "show", str(tmp_path / "runs"))[1]
+    code, out, _ = call(capsys, "watch", str(tmp_path / "run.csv"))
+    assert code == 0
+    assert "finished 100%" in out
+    for command in ("show", "resume"):
+        err = call(capsys, command, str(tmp_path))[2]
+        assert err == f"jaxes: {tmp_path} holds no checkpoints of jaxes: it has no jaxes.json.\n"
+    problem = jaxes.problems.sphere(2)
+    jaxes.minimize(problem, generations=1, strategy=jaxes.ES(problem.space), checkpoint=tmp_path / "python")
+    assert "was not begun on the command line" in call(capsys, "resume", str(tmp_path / "python"))[2]
+
+
+def test_a_sweep_is_resumed_in_its_chunks(capsys, tmp_path):
+    path = str(tmp_path / "runs")
+    options = ["-g", "100", "--over", "sigma=0.1,0.3", "--repeats", "3", "--no-progress", "--json", "-"]
+    _, expected, _ = call(capsys, "sweep", "ackley", *options)
+    call(capsys, "sweep", "ackley", *options, "--chunk", "4", "--checkpoint", path, "--seconds", "0.2", "--verbose", "50")
+    code, out, err = call(capsys, "resume", path, "--no-progress")
+    assert code == 0
+    assert "gen" in err  # which are on standard error
+    assert json.loads(out)["runs"] == json.loads(expected)["runs"]
+
+
 def test_islands(capsys):
     options = ["--mu", "2", "--lam", "10", "-g", "5", "--json", "-", "--no-progress"]
     _, out, _ = call(capsys, "run", "sphere", "--islands", "3", *options)

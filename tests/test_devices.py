@@ -68,13 +68,14 @@ def test_what_are_no_devices_is_refused():
     assert jaxes.minimize(exact, **call, devices=1).generations == 5
 
 
-def test_chunks_fit_into_memory():
+def test_chunks_fit_into_memory(capsys):
     strategy = jaxes.CMAES(box(20))
     call = {"over": {"sigma": [0.1, 0.3]}, "repeats": 40, "history": False}
     whole = jaxes.sweep(strategy, exact, 0, 10, **call).runs
-    chunked = jaxes.sweep(strategy, exact, 0, 10, max_memory=1e6, **call).runs
+    chunked = jaxes.sweep(strategy, exact, 0, 10, max_memory=1.2e6, **call).runs
+    assert " 80 runs at once would take" in capsys.readouterr().err
     np.testing.assert_allclose(chunked.fitness, whole.fitness, rtol=1e-4)
-    with pytest.raises(ValueError, match=r"max_memory=...\) must be at least .* bytes, which one run takes, got 1e\+03"):
+    with pytest.raises(ValueError, match=r"the results of all runs would take .* bytes, and there are 1e\+03"):
         jaxes.sweep(strategy, exact, 0, 10, max_memory=1e3, **call)
     for wrong in (0, -1.0):
         with pytest.raises(ValueError, match=r"sweep\(max_memory=...\) must be positive"):

@@ -1,0 +1,167 @@
+"""What is told of runs while they are under way."""
+
+import csv
+
+import numpy as np
+import pytest
+from variants import box, exact
+
+import jaxes
+import jaxes.watch
+from jaxes.watch import COLUMNS, picture, read_log, watch
+
+STRATEGY = jaxes.ES(box(), mu=5, lam=20, sigma=0.3)
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """A record at every look."""
+    monkeypatch.setattr(jaxes.watch, "EVERY", 0.0)
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.parquet"])
+@pytest.mark.parametrize("maximise", [False, True])
+def test_a_log_has_what_a_callback_is_told(tmp_path, often, name, maximise):
+    told = []
+    objective = (lambda x: -exact(x)) if maximise else exact
+    call = {"strategy": STRATEGY, "generations": 200, "runs": 7, "maximise": maximise, "progress": False}
+    result = jaxes.minimize(objective, **call, log=tmp_path / name, callback=lambda report: told.append(report))
+    records = read_log(tmp_path / name)
+    assert [record["generation"] for record in records] == [report.generation for report in told]
+    assert [record["evaluations"] for record in records] == [report.evaluations for report in told]
+    for record, report in zip(records, told, strict=True):
+        assert record["best"] == (report.fitness.max() if maximise else report.fitness.min())
+        assert record["median"] == np.median(report.fitness)
+        better, worse = (record["quartile_1"], record["quartile_3"])[:: -1 if maximise else 1]
+        assert (report.fitness <= better).sum() >= 2 > (report.fitness < better).sum() - 1
+        assert better <= record["median"] <= worse
+    last = records[-1]
+    assert last["finished"] == 1
+    assert last["generation"] == 200
+    assert last["evaluations"] == np.sum(result.evaluations)
+    assert last["step_size"] == pytest.approx(0.3)
+    assert last["seconds_left"] == 0 or np.isnan(last["seconds_left"])
+    seconds = [record["seconds"] for record in records]
+    assert seconds == sorted(seconds)
+
+
+def test_a_log_of_a_sweep_counts_all_its_runs(tmp_path, often):
+    records = []
+    grid = {"over": {"sigma": [0.1, 0.3]}, "repeats": 5, "chunk": 4, "log": records.append}
+    result = jaxes.sweep(STRATEGY, exact, 0, 60, **grid)
+    assert records[-1]["finished"] == 1
+    assert records[-1]["evaluations"] == np.sum(result.runs.evaluations)
+    finished = [record["finished"] for record in records]
+    assert finished == sorted(finished)
+    assert {0.4, 0.8, 1.0} <= set(finished)
+
+
+def test_a_record_a_second_at_most(tmp_path):
+    records = []
+    jaxes.minimize(exact, strategy=STRATEGY, generations=300, log=records.append, progress=False)
+    assert len(records) <= 1 + records[-1]["seconds"]
+
+
+def test_a_log_goes_on_with_its_run(tmp_path, often):
+    path, looks = tmp_path / "log.csv", iter(range(100))
+    call = {"strategy": STRATEGY, "generations": 100, "log": path, "checkpoint": tmp_path / "runs", "progress": False}
+    jaxes.minimize(exact, **call, callback=lambda report: next(looks) == 1)
+    before = read_log(path)
+    jaxes.minimize(exact, **call)
+    assert str(read_log(path)[: len(before)]) == str(before)
+    assert read_log(path)[-1]["generation"] == 100
+    with path.open("a") as file:
+        file.write("1.0,2")  # of a writer that was killed
+    jaxes.minimize(exact, **call | {"checkpoint": tmp_path / "others", "generations": 1})
+    assert read_log(path)[-1]["generation"] == 1
+    # Without a checkpoint, it is another run's.
+    jaxes.minimize(exact, **call | {"checkpoint": None, "generations": 3})
+    assert read_log(path)[-1]["generation"] == 3
+    assert len(read_log(path)) < len(before) + 3
+
+
+LINES = {
+    "ES": (STRATEGY, "sigma"),
+    "CMAES": (jaxes.CMAES(box()), "axis ratio  sigma  min std  max std"),
+    "DE": (jaxes.DE(box(), lam=8), "dx  df"),
+    "Restart": (jaxes.Restart(jaxes.CMAES(box())), "runs  lam  sigma"),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_have_the_columns_of_the_strategys_authors(capsys, name):
+    strategy, own = LINES[name]
+    result = jaxes.minimize(exact, strategy=strategy, generations=35, verbose=10, stop={"converged": False})
+    out, err = capsys.readouterr()
+    assert out == ""
+    heading, *lines = err.splitlines()
+    assert heading.split() == ["gen", "evals", "best", *own.split()]
+    rows = [line.split() for line in lines]
+    assert [row[0] for row in rows] == ["10", "20", "30", "35"]
+    assert rows[-1][1] == str(int(result.evaluations))
+    assert float(rows[-1][2]) == pytest.approx(float(result.fitness))
+
+
+def test_lines_of_several_runs_and_headings_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(jaxes.watch, "HEADING", 2)
+    jaxes.minimize(exact, strategy=STRATEGY, generations=30, runs=4, verbose=10)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines] == ["gen", "10", "20", "gen", "30"]
+    assert lines[0].split()[-2:] == ["median", "finished"]
+    assert lines[-1].split()[-1] == "1"
+
+
+def test_refusals(tmp_path):
+    call = {"strategy": STRATEGY, "generations": 3}
+    for log, message in (
+        ("log.txt", r"minimize\(log=...\) must end in .csv or .parquet, got 'log.txt'"),
+        (tmp_path / "nowhere" / "log.csv", "there is no folder"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jaxes.minimize(exact, **call, log=log)
+    with pytest.raises(TypeError, match=r"minimize\(log=...\) must be a file"):
+        jaxes.minimize(exact, **call, log=3)
+    with pytest.raises(ValueError, match=r"minimize\(verbose=...\) must be at least 0, got -1"):
+        jaxes.minimize(exact, **call, verbose=-1)
+    with pytest.raises(TypeError, match=r"sweep\(verbose=...\) must be an integer"):
+        jaxes.sweep(STRATEGY, exact, 0, 3, over={"sigma": [0.1]}, verbose="loud")
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="is no log of jaxes: its columns are not seconds, generation"):
+        read_log(foreign)
+    with pytest.raises(ValueError, match="is no log of jaxes"):  # and what is in it stays
+        jaxes.minimize(exact, **call, log=foreign, checkpoint=tmp_path / "runs")
+    assert foreign.read_text() == "a,b\n1,2\n"
+
+
+def test_a_log_that_is_being_written_can_be_read(tmp_path):
+    path = tmp_path / "log.csv"
+    rows = [dict.fromkeys(COLUMNS, 1.5), dict.fromkeys(COLUMNS, 2.5)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        file.write("3.5,3.5,3.")
+    assert read_log(path) == rows
+    path.write_text("")
+    assert read_log(path) == []
+
+
+def test_pictures(tmp_path, often, capsys):
+    path = tmp_path / "log.csv"
+    jaxes.minimize(exact, strategy=STRATEGY, generations=100, runs=3, log=path, progress=False)
+    watch(path)  # returns, because all runs have ended
+    text = capsys.readouterr().out
+    assert "evaluations" in text
+    assert "finished 100%" in text
+    assert "median" in text
+    assert "no record yet" in picture([], 60, 10)
+    infinite = [dict.fromkeys(COLUMNS, np.inf)]
+    assert "best inf" in picture(infinite, 60, 10)
+    watch(tmp_path / "not_yet.csv", once=True)
+    assert "no record yet" in capsys.readouterr().out
+
+
+def test_a_trace_is_written(tmp_path):
+    jaxes.minimize(exact, strategy=STRATEGY, generations=3, profile=tmp_path / "trace")
+    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
