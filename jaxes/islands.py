@@ -34,9 +34,8 @@ from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.selection import truncation
 from jaxes.pytree import assign, pytree, static
 from jaxes.reevaluate import Reevaluate
-from jaxes.space import Space
 from jaxes.strategies.unrolled import Unrolled
-from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, stream
+from jaxes.strategy import LIMIT, Around, Purpose, State, Strategy, clean, stream
 
 NEIGHBOURS = {"ring": 1, "star": 1, "torus": 2, "random": 1}
 """From how many islands migrants arrive; those that arrive at a star's hub are chosen among all."""
@@ -51,7 +50,7 @@ class IslandsState(State):
 
 
 @pytree
-class Islands(Strategy):
+class Islands(Around):
     """Several populations of a strategy that exchange individuals.
 
     Args:
@@ -138,25 +137,10 @@ class Islands(Strategy):
         """What a method of every island's strategy returns, of arguments with a leading axis of islands."""
         return jax.vmap(lambda setting, *mine: getattr(self._member(setting), method)(*mine))(self.over, *arguments)
 
-    @property
-    def space(self) -> Space:  # type: ignore[override] # a field elsewhere; here it follows from another
-        return self.strategy.space
-
-    @property
-    def start(self) -> Any:
-        """What the strategy was given, if anything."""
-        return getattr(self.strategy, "start", None)
-
-    def started(self, start):
-        return dataclasses.replace(self, strategy=self.strategy.started(start))
-
-    def enlarged(self, factor):
-        return dataclasses.replace(self, strategy=self.strategy.enlarged(factor))
-
     def rescaled(self, factor):
         if "sigma" in self.over:
             raise ValueError("Islands(over=...) has an initial step size for each island.")
-        return dataclasses.replace(self, strategy=self.strategy.rescaled(factor))
+        return super().rescaled(factor)
 
     @property
     def population_size(self) -> int:

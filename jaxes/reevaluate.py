@@ -8,7 +8,6 @@ uncertainty in evolutionary optimization, IEEE Transactions on Evolutionary Comp
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import KW_ONLY
 from typing import Any, Literal
 
@@ -17,14 +16,13 @@ import jax.numpy as jnp
 
 from jaxes.checks import check_choice, check_integer
 from jaxes.pytree import assign, pytree, static
-from jaxes.space import Space
-from jaxes.strategy import Strategy
+from jaxes.strategy import Around, Strategy
 
 AVERAGES = {"mean": jnp.mean, "median": jnp.median}
 
 
 @pytree
-class Reevaluate(Strategy):
+class Reevaluate(Around):
     """A strategy that is told averages: each of its candidates is evaluated several times.
 
     Args:
@@ -49,24 +47,6 @@ class Reevaluate(Strategy):
             raise ValueError(f"Reevaluate(strategy=...) must be a strategy of one stage, got {type(self.strategy).__name__}.")
         assign(self, times=check_integer("Reevaluate", "times", self.times, at_least=1))
         check_choice("Reevaluate", "by", self.by, AVERAGES)
-
-    @property
-    def space(self) -> Space:  # type: ignore[override] # a field elsewhere; here it follows from another
-        return self.strategy.space
-
-    @property
-    def start(self) -> Any:
-        """What the strategy was given, if anything."""
-        return getattr(self.strategy, "start", None)
-
-    def started(self, start):
-        return dataclasses.replace(self, strategy=self.strategy.started(start))
-
-    def enlarged(self, factor):
-        return dataclasses.replace(self, strategy=self.strategy.enlarged(factor))
-
-    def rescaled(self, factor):
-        return dataclasses.replace(self, strategy=self.strategy.rescaled(factor))
 
     @property
     def population_size(self) -> int:

@@ -342,6 +342,33 @@ class Strategy(abc.ABC):
         )
 
 
+class Around(Strategy):
+    """A strategy around another, its field `strategy`, in whose space it searches."""
+
+    strategy: Any
+
+    @property
+    def space(self) -> Space:  # type: ignore[override] # a field elsewhere; here it follows from another
+        return self.strategy.space
+
+    @property
+    def start(self) -> Any:
+        """What the strategy was given, if anything."""
+        return getattr(self.strategy, "start", None)
+
+    def started(self, start):
+        return self._around(self.strategy.started(start))
+
+    def enlarged(self, factor):
+        return self._around(self.strategy.enlarged(factor))
+
+    def rescaled(self, factor):
+        return self._around(self.strategy.rescaled(factor))
+
+    def _around(self, strategy: Strategy) -> Any:
+        return dataclasses.replace(cast(Any, self), strategy=strategy)
+
+
 @jax.jit
 def _init(strategy: Strategy, key: jax.Array) -> Any:
     zero = jnp.zeros((), jnp.int32)
