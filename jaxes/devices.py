@@ -161,7 +161,7 @@ def memory_limit(owner: str, max_memory: Any, devices: Devices) -> int:
     if not fraction > 0:
         raise ValueError(f"{owner}(max_memory=...) must be positive, got {max_memory!r}.")
     if fraction > 1:
-        return int(fraction)
+        return int(min(fraction, 2**63))
     mine = jax.local_devices()[:1] if devices.mesh is None else devices.mesh.local_mesh.devices.ravel()
     reported = [device.memory_stats() for device in mine]
     if all(reported):

@@ -119,8 +119,8 @@ def sweep(
             them, or a pytree of arrays with a leading axis.
         repeats: runs per combination. Repeat i has the key `jax.random.fold_in(key, i)` in every cell, so that cells are
             compared on the same random numbers.
-        chunk: at most this many runs at once; default as many as fit into memory. Results do not depend on it (but for the
-            rounding described at `run`).
+        chunk: at most this many runs at once; default as many as fit into memory, which is not looked at with a chunk unless
+            there is `max_memory`. Results do not depend on it (but for the rounding described at `run`).
         max_memory: bytes that may be taken on each device, or a fraction of what it has, up to 1; default 0.8.
         seconds: a limit; runs that are not over by then have `StopReason.TIME`.
         checkpoint: a folder to save to, or a `Checkpoint` that also says how often. The same call goes on from what is there,
@@ -231,13 +231,13 @@ class _Group:
         self.chunk = self.total
 
     def divide(self, chunk: int | None, max_memory: float | None) -> None:
-        """Sets how many runs go at once: `chunk`, or else as many as fit into memory."""
+        """Sets how many runs go at once: as many as fit into memory, and at most `chunk`."""
         if chunk is not None:
             self.chunk = min(chunk, self.total)
-            return
         most = memory_limit("sweep", max_memory, self.devices)
-        state = size_of(self._batch(0).snapshot_like()["progress"]) // self.devices.shares
-        if max_memory is None and OFTEN * state < most:
+        like = self._batch(0).snapshot_like()
+        states, records = (size_of(like[name]) // self.devices.shares for name in ("progress", "records"))
+        if max_memory is None and (chunk is not None or OFTEN * states + 4 * records < most):
             return
         while (needed := self._batch(0).memory()) > most:
             if self.chunk <= self.devices.shares:
