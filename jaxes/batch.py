@@ -118,12 +118,12 @@ def drive(
     ended = devices.agreed(interrupted())
     while batch.gather(bool(ended)):
         done = batch.advance(min(other.most for other in (keeper, watch) if other is not None) if keeper or watch else LIMIT)
-        look, ended = batch.look, interrupted()
+        look = batch.look
+        over = (report is not None and _is_true(report(look))) or batch.broken
+        ended = StopReason.INTERRUPTED if over else interrupted()  # asked last: a callback may take long
         if watch is not None:
             watch.look(look, done, bool(ended) or not look.active.any())
-        if report is not None and _is_true(report(look)):
-            ended = StopReason.INTERRUPTED
-        ended = devices.agreed(StopReason.INTERRUPTED if batch.broken else ended)
+        ended = devices.agreed(ended)
         if keeper is not None:
             keeper.look(batch, done, bool(ended))
     result = batch.finish(ended)

@@ -279,7 +279,8 @@ def _about(groups: list[_Group], over: Mapping[Names, Any]) -> dict[str, str]:
     said = {"over": ", ".join(str(names) for names in over)}
     for i, group in enumerate(groups):
         where = f"group {i}: " if len(groups) > 1 else ""
-        about = about_task(group.task, group.axes, group.keys, group.generations) | {"chunk": str(group.chunk)}
+        about = about_task(group.task, group.axes, group.keys, group.generations)
+        about |= {"runs": str(group.total), "chunk": str(group.chunk)}
         said |= {where + name: text for name, text in about.items()}
     return said
 
@@ -400,6 +401,12 @@ def _flatten(task: Task) -> tuple[list[Any], Any]:
 
 def _assemble(cells: list[Any], shape: tuple[int, ...]) -> Result:
     """All cells' results as one, (axes..., repeats)."""
+    target = next((cell.target for cell in cells if cell.target is not None), None)
+    if target is not None:  # which some may be without
+        cells = [
+            cell if cell.target is not None else dataclasses.replace(cell, target=np.full_like(target, np.nan))
+            for cell in cells
+        ]
     if len({(jax.tree.structure(cell), tuple(map(np.shape, jax.tree.leaves(cell)))) for cell in cells}) > 1:
         cells = [dataclasses.replace(cell, state=None) for cell in cells]
     stacked = jax.tree.map(lambda *leaves: _stacked(leaves), *cells)

@@ -121,6 +121,21 @@ def test_signals_save_and_return(tmp_path, number):
     assert seen[0] > int(ended[1])
 
 
+def test_a_signal_ends_calls_within_calls_too():
+    call = {"strategy": jaxes.ES(box()), "generations": 10**9, "history": False}
+    found, sent = [], []
+
+    def interrupt(report):
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
+
+    def nested(report):
+        found.append(jaxes.minimize(exact, **call, callback=interrupt))
+
+    found.append(jaxes.minimize(exact, **call, callback=nested))
+    assert [result.stop_reason for result in found] == [jaxes.StopReason.INTERRUPTED] * 2
+
+
 def other(x):
     return 2 * exact(x)
 
