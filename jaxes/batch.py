@@ -118,12 +118,12 @@ def drive(
     ended = devices.agreed(interrupted())
     while batch.gather(bool(ended)):
         done = batch.advance(min(other.most for other in (keeper, watch) if other is not None) if keeper or watch else LIMIT)
-        look, ended = batch.look, interrupted()
+        look = batch.look
+        over = (report is not None and _is_true(report(look))) or batch.broken
+        ended = StopReason.INTERRUPTED if over else interrupted()  # asked last: a callback may take long
         if watch is not None:
             watch.look(look, done, bool(ended) or not look.active.any())
-        if report is not None and _is_true(report(look)):
-            ended = StopReason.INTERRUPTED
-        ended = devices.agreed(StopReason.INTERRUPTED if batch.broken else ended)
+        ended = devices.agreed(ended)
         if keeper is not None:
             keeper.look(batch, done, bool(ended))
     result = batch.finish(ended)
@@ -398,8 +398,8 @@ class Gathering:
             jax.ShapeDtypeStruct(np.shape(leaf)[0 if axis is None else 1 :], jnp.result_type(leaf))
             for leaf, axis in zip(leaves, self.axes, strict=True)
         ]
-        space = self.task.strategy.space
-        x = jax.ShapeDtypeStruct((1, space.dimension), space.dtype)
+        space, size = self.task.strategy.space, self.task.strategy.population_size
+        x = jax.ShapeDtypeStruct((size, space.dimension), space.dtype)
         key = jax.eval_shape(lambda: jax.random.key(0))
 
         def measure(leaves, x, key):
@@ -407,7 +407,7 @@ class Gathering:
             return task.objective.measure(task.strategy.space, x, key, task.args)
 
         cost = jax.jit(measure).lower(shapes, x, key).cost_analysis()
-        return 100.0 * space.dimension + float((cost or {}).get("flops", 0))
+        return 100.0 * space.dimension + float((cost or {}).get("flops", 0)) / size
 
 
 def size_of(tree: Any) -> int:

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import glob
 import hashlib
 import json
 import os
@@ -35,7 +36,7 @@ from jaxes.strategy import LIMIT
 FORMAT = 1
 """Of the folder. A change of what is in it is another one."""
 
-FILE, LOCK = "jaxes.json", "lock"
+FILE, NEW, LOCK = "jaxes.json", "jaxes.new", "lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Keeper:
         name, file = f"{self.owner}(checkpoint={str(self.path)!r})", self.path / FILE
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{name} must be a folder, and is a file.")
+        if glob.has_magic(str(self.path)):  # orbax takes it for a pattern, and what it then writes cannot be read
+            raise ValueError(f"{name} must be a path without *, ? and [.")
         mine: dict[str, Any] = {
             "format": FORMAT,
             "command": self.options.command,
@@ -115,12 +118,13 @@ class Keeper:
         }
         if jax.process_index() == 0:
             others = [entry.name for entry in self.path.iterdir()] if self.path.exists() else []
-            if FILE not in others and set(others) - {LOCK}:
-                raise ValueError(f"{name} must be a folder of its own; this has {sorted(others)[0]!r} in it and no checkpoint.")
+            foreign = sorted(set(others) - {NEW, LOCK})  # which are there if a process was killed just here
+            if FILE not in others and foreign:
+                raise ValueError(f"{name} must be a folder of its own; this has {foreign[0]!r} in it and no checkpoint.")
             self.path.mkdir(parents=True, exist_ok=True)
             held.enter_context(_locked(name, self.path / LOCK))
             if FILE not in others:
-                new = file.with_suffix(".new")
+                new = self.path / NEW
                 new.write_text(json.dumps(mine, indent=1), encoding="utf-8")
                 os.replace(new, file)
         self.devices.meet("jaxes: the folder of the checkpoints is there")
@@ -291,7 +295,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def contents(path: str | os.PathLike[str]) -> dict[str, str]:
-    """What a folder holds, in words. `best fitness` is the minimised one."""
+    """What a folder holds, in words."""
     found, folder = read(path), Path(os.path.abspath(path))
     about, versions = found["about"], {"jaxes": found["about"].get("jaxes"), **found["versions"]}
     said = {
@@ -314,9 +318,10 @@ def contents(path: str | os.PathLike[str]) -> dict[str, str]:
     said["finished"] = f"{len(over)} part{'' if len(over) == 1 else 's'}"
     if under_way and under_way[-1]["part"] not in over:
         last = under_way[-1]
+        maximised = "True" in (about.get("objective.maximise"), about.get("group 0: objective.maximise"))
         said["under way"] = (
             f"part {last['part'] + 1} of {last['parts']}, generation {last['generation']}, {last['evaluations']} evaluations, "
-            f"{last['finished']:.0%} of its runs finished, best fitness {last['best']:.6g}"
+            f"{last['finished']:.0%} of its runs finished, best fitness {-last['best'] if maximised else last['best']:.6g}"
         )
         said["saved"] = f"{last['saved']}, {len(under_way)} kept"
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -337,6 +342,8 @@ def about_task(task: Task, axes: tuple[int | None, ...], keys: jax.Array, genera
 
     objective = task.objective
     said = {"jaxes": jaxes.__version__, "generations": str(generations), "history": str(task.every), "runs": str(keys.shape[0])}
+    partitionable = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
+    said["random numbers"] = f"{jax.random.key_impl(keys)}, jax_threefry_partitionable={partitionable}"
     for name, value in (
         ("space's dtype", task.strategy.space.dtype),
         ("strategy", task.strategy),
@@ -357,20 +364,27 @@ def about_task(task: Task, axes: tuple[int | None, ...], keys: jax.Array, genera
 def _program(task: Task) -> str:
     """What the objective computes: two with one name may differ."""
     space = task.strategy.space
-    x = jax.ShapeDtypeStruct((1, space.dimension), space.dtype)
+    x = jax.ShapeDtypeStruct((task.strategy.population_size, space.dimension), space.dtype)
     key = jax.eval_shape(lambda: jax.random.key(0))
     program = jax.make_jaxpr(lambda x, key: task.objective.measure(space, x, key, task.args))(x, key)
-    constants = [np.asarray(constant).tobytes() for constant in program.consts if not _is_key(constant)]
-    text = re.sub(r" at 0x[0-9a-f]+", "", str(program.jaxpr))
-    return _digest(text.encode(), *constants)
+    constants = [_data(constant).tobytes() for constant in _constants(program)]
+    return _digest(_without_addresses(str(program.jaxpr)).encode(), *constants)
 
 
-def in_words(name: str, value: Any, depth: int = 0) -> dict[str, str]:
-    """A value in words, the same in every process."""
+def _constants(program: Any) -> Iterator[Any]:
+    """The arrays in a jaxpr and in those inside it, which its text does not tell."""
+    yield from getattr(program, "consts", ())
+    for part in jax.tree.leaves([list(equation.params.values()) for equation in program.eqns]):
+        if hasattr(part, "eqns"):
+            yield from _constants(part)
+
+
+def in_words(name: str, value: Any, around: tuple[int, ...] = ()) -> dict[str, str]:
+    """A value in words, the same in every process. `around`: what it is a part of."""
     if value is None or isinstance(value, bool | int | float | complex | str | np.dtype | type):
         return {name: str(value)}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        array = np.asarray(jax.random.key_data(value) if _is_key(value) else value)  # type: ignore[arg-type]
+        array = _data(value)
         what = f"{array.dtype.name}{list(array.shape)}"
         return {name: f"{what} {array.tolist()}" if array.size <= 8 else f"{what} {_digest(array.tobytes())}"}
     parts: dict[str, Any]
@@ -380,18 +394,25 @@ def in_words(name: str, value: Any, depth: int = 0) -> dict[str, str]:
         parts = {str(key): item for key, item in value.items()}
     elif isinstance(value, tuple | list):
         parts = {str(i): item for i, item in enumerate(value)}
+    elif isinstance(value, set | frozenset):  # in the order of their words: they have another in every process
+        parts = {str(i): item for i, item in enumerate(sorted(_without_addresses(repr(item)) for item in value))}
     elif isinstance(value, functools.partial):
         parts = {"function": value.func, "args": value.args, "keywords": value.keywords}
     elif callable(value) and hasattr(value, "__qualname__"):
         cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if _is_full(cell)]
-        parts = dict(enumerate(cells)) if depth < 8 else {}  # type: ignore[arg-type]
-        parts = {f"closure {i}": cell for i, cell in parts.items()}
+        parts = {f"closure {i}": cell for i, cell in enumerate(cells)}
     else:
-        return {name: re.sub(r" at 0x[0-9a-f]+", "", repr(value))}
+        return {name: _without_addresses(repr(value))}
     said = {name: getattr(value, "__qualname__", type(value).__name__)}
+    if id(value) in around:
+        return said
     for part, item in parts.items():
-        said |= in_words(f"{name}.{part}", item, depth + 1)
+        said |= in_words(f"{name}.{part}", item, (*around, id(value)))
     return said
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def _is_full(cell: Any) -> bool:
@@ -411,6 +432,11 @@ def _differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> list[str
 
 def _digest(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def _data(leaf: Any) -> np.ndarray:
+    """An array, of a key too."""
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
 def _is_key(leaf: Any) -> bool:
@@ -464,7 +490,9 @@ def _locked(name: str, path: Path) -> Any:
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.close()
         raise ValueError(f"{name} is in use by another process.") from None
+    except OSError as error:  # some network file systems
+        warnings.warn(f"{name}: its file system has no locks ({error}), so see to it that no other run uses it.", stacklevel=6)
     return file

@@ -165,7 +165,7 @@ def memory_limit(owner: str, max_memory: Any, devices: Devices) -> tuple[int, bo
     reported = [device.memory_stats() for device in mine]
     main = not all(reported)
     if fraction > 1:
-        return int(fraction), main
+        return int(min(fraction, 2**63)), main
     if main:
         return int(fraction * _main_memory() / len(mine)), main
     return int(fraction * min(stats["bytes_limit"] for stats in reported)), main

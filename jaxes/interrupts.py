@@ -42,6 +42,9 @@ class Interrupts:
         if self.signalled.is_set():
             raise KeyboardInterrupt
         self.signalled.set()
+        outer = getattr(self.previous[number], "__self__", None)
+        if isinstance(outer, Interrupts):  # whose callback called what this is within
+            outer.signalled.set()
 
     def __call__(self) -> StopReason:
         if self.signalled.is_set():

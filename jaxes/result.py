@@ -45,7 +45,7 @@ class Result:
     state: Any  # to go on: run(..., state=result.state); None from a sweep whose cells differ in shape
     population_size: jax.Array  # () int32, evaluations a generation; of the first one, where that changes over a run
     spent: jax.Array | None  # () int32, evaluations since the run's own beginning, where generations differ; else None
-    target: jax.Array | None  # () `Stop.target`, if there was one
+    target: jax.Array | None  # () `Stop.target`, if there was one; NaN where a sweep has some without
     targets: jax.Array | None  # (t,) the targets given to the run, or None
     hits: jax.Array | None  # (t,) int32, the evaluation that first reached each of them, 0 if none did
     maximise: bool = static(default=False)

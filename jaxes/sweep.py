@@ -119,8 +119,8 @@ def sweep(
             them, or a pytree of arrays with a leading axis.
         repeats: runs per combination. Repeat i has the key `jax.random.fold_in(key, i)` in every cell, so that cells are
             compared on the same random numbers.
-        chunk: at most this many runs at once; default as many as fit into memory. Results do not depend on it (but for the
-            rounding described at `run`).
+        chunk: at most this many runs at once; default as many as fit into memory, which is not looked at with a chunk unless
+            there is `max_memory`. Results do not depend on it (but for the rounding described at `run`).
         max_memory: bytes that may be taken on each device, or a fraction of what it has, up to 1; default 0.8.
         seconds: a limit; runs that are not over by then have `StopReason.TIME`.
         checkpoint: a folder to save to, or a `Checkpoint` that also says how often. The same call goes on from what is there,
@@ -245,7 +245,7 @@ class _Group:
         shares, needed = self.devices.shares, self._batch(0).memory()
         if needed <= most:
             return
-        said = f"jaxes: {self.total} runs at once would take {needed:.3g} bytes of memory on each device"
+        said = f"jaxes: {self.chunk} runs at once would take {needed:.3g} bytes of memory on each device"
         while needed > most:
             if self.chunk <= shares:
                 raise ValueError(
@@ -287,16 +287,12 @@ class _Group:
 
 
 def _divide(groups: list[_Group], chunk: int | None, max_memory: float | None, devices: Devices) -> None:
-    """Sets how many runs of each group go at once: `chunk`, or else as many as fit into memory."""
-    if chunk is not None:
-        if max_memory is not None:
-            raise ValueError("sweep(max_memory=...) and sweep(chunk=...) say the same: give one of them.")
-        for group in groups:
-            group.chunk = min(chunk, group.total)
-        return
+    """Sets how many runs of each group go at once: as many as fit into memory, and at most `chunk`."""
+    for group in groups:
+        group.chunk = min(chunk or group.total, group.total)
     most, main = memory_limit("sweep", max_memory, devices)
     results = sum(group.results for group in groups)
-    if max_memory is None and OFTEN * results < most:
+    if max_memory is None and (chunk is not None or OFTEN * results < most):
         return
     if main:  # where the results are, too
         if results > most:
@@ -314,7 +310,8 @@ def _about(groups: list[_Group], over: Mapping[Names, Any]) -> dict[str, str]:
     said = {"over": ", ".join(str(names) for names in over)}
     for i, group in enumerate(groups):
         where = f"group {i}: " if len(groups) > 1 else ""
-        about = about_task(group.task, group.axes, group.keys, group.generations) | {"chunk": str(group.chunk)}
+        about = about_task(group.task, group.axes, group.keys, group.generations)
+        about |= {"runs": str(group.total), "chunk": str(group.chunk)}
         said |= {where + name: text for name, text in about.items()}
     return said
 
@@ -435,6 +432,10 @@ def _flatten(task: Task) -> tuple[list[Any], Any]:
 
 def _assemble(cells: list[Any]) -> Result:
     """All cells' results as one, (cells, repeats)."""
+    target = next((cell.target for cell in cells if cell.target is not None), None)
+    if target is not None:  # which some may be without
+        without = np.full_like(target, np.nan)
+        cells = [cell if cell.target is not None else dataclasses.replace(cell, target=without) for cell in cells]
     if len({(jax.tree.structure(cell), tuple(map(np.shape, jax.tree.leaves(cell)))) for cell in cells}) > 1:
         cells = [dataclasses.replace(cell, state=None) for cell in cells]
     return jax.tree.map(lambda *leaves: _stacked(leaves), *cells)

@@ -187,7 +187,11 @@ def _short(value: Any) -> str:
 
 def profiled(folder: str | os.PathLike[str] | None) -> contextlib.AbstractContextManager[Any]:
     """Within it, a trace of `jax.profiler` is written to a folder, if one is given."""
-    return contextlib.nullcontext() if folder is None else jax.profiler.trace(os.fspath(folder))
+    if folder is None:
+        return contextlib.nullcontext()
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"profile must be the path of a folder, got {folder!r}.")
+    return jax.profiler.trace(os.fspath(folder))
 
 
 def progress_bar(show: bool | None, total: int, unit: str) -> Any:
@@ -209,12 +213,14 @@ def as_writer(owner: str, log: Any, append: bool) -> Any:
         return log
     if not isinstance(log, str | os.PathLike):
         raise TypeError(f"{owner}(log=...) must be a file that ends in .csv or .parquet, or a function of a dict, got {log!r}.")
-    path = Path(log)
+    path = Path(os.path.abspath(log))  # wherever the process goes
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(f"{owner}(log=...) must end in .csv or .parquet, got {str(log)!r}.")
-    if not path.absolute().parent.is_dir():
+    if not path.parent.is_dir():
         raise ValueError(f"{owner}(log=...): there is no folder {str(path.parent)!r} to write {path.name} into.")
-    return (CSV if path.suffix == ".csv" else Parquet)(owner, path, append and path.exists())
+    if path.is_dir():
+        raise ValueError(f"{owner}(log=...) must be a file, and {str(path)!r} is a folder.")
+    return (CSV if path.suffix == ".csv" else Parquet)(owner, path, append and path.exists() and path.stat().st_size > 0)
 
 
 class CSV:
@@ -224,6 +230,7 @@ class CSV:
         if append:
             read_log(path)  # refuses what is no log
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # of a writer that was killed
+            append = os.path.getsize(path) > 0
         self.file = path.open("a" if append else "w", newline="", encoding="utf-8")
         self.writer = csv.DictWriter(self.file, COLUMNS)
         if not append:
@@ -265,22 +272,28 @@ class Parquet:
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Mapping[str, float]]:
-    """The records of a log. ValueError if it is none."""
-    if Path(path).suffix == ".parquet":
-        import pyarrow.parquet
+    """The records of a log; none of a file that is still empty. ValueError if it is none."""
+    if os.path.getsize(path) == 0:
+        return []
+    rows: list[dict[Any, Any]]
+    try:
+        if Path(path).suffix == ".parquet":
+            import pyarrow.parquet
 
-        rows = pyarrow.parquet.read_table(path).to_pylist()
-        names = set(rows[0]) if rows else set(COLUMNS)
-    else:
-        text = Path(path).read_text(encoding="utf-8")
-        # A line that is being written, or was when its writer was killed, is not whole.
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        reader = csv.DictReader(lines)
-        names = set(reader.fieldnames or (COLUMNS if not text else ()))
-        rows = list(reader) if names == set(COLUMNS) else []
-    if names != set(COLUMNS):
-        raise ValueError(f"{path} is no log of jaxes: its columns are not {', '.join(COLUMNS)}.")
-    return [{name: float(value) for name, value in row.items()} for row in rows]
+            rows = pyarrow.parquet.read_table(path).to_pylist()
+            names = set(rows[0]) if rows else set(COLUMNS)
+        else:
+            text = Path(path).read_text(encoding="utf-8")
+            # A line that is being written, or was when its writer was killed, is not whole.
+            reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+            names = set(reader.fieldnames or ())
+            rows = [row for row in reader if None not in row and None not in row.values()]
+        if names == set(COLUMNS):
+            return [{name: float(value) for name, value in row.items()} for row in rows]
+        why = f"its columns are not {', '.join(COLUMNS)}"
+    except (ValueError, TypeError, csv.Error) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise ValueError(f"{path} is no log of jaxes ({why}).")
 
 
 def picture(records: list[Mapping[str, float]], width: int, height: int) -> str:

@@ -18,6 +18,8 @@ from variants import assert_same, box, exact
 
 import jaxes
 import jaxes.batch
+from jaxes.checkpoint import about_task, contents, in_words
+from jaxes.loop import make_task
 
 
 def shifted(x, by):
@@ -117,6 +119,21 @@ def test_signals_save_and_return(tmp_path, number):
     call = {"strategy": jaxes.ES(box()), "generations": 10**9, "history": False}
     jaxes.minimize(exact, **call, checkpoint=path, callback=lambda report: seen.append(report.generation) or True)
     assert seen[0] > int(ended[1])
+
+
+def test_a_signal_ends_calls_within_calls_too():
+    call = {"strategy": jaxes.ES(box()), "generations": 10**9, "history": False}
+    found, sent = [], []
+
+    def interrupt(report):
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
+
+    def nested(report):
+        found.append(jaxes.minimize(exact, **call, callback=interrupt))
+
+    found.append(jaxes.minimize(exact, **call, callback=nested))
+    assert [result.stop_reason for result in found] == [jaxes.StopReason.INTERRUPTED] * 2
 
 
 def other(x):
@@ -256,3 +273,75 @@ def test_empty_arrays_and_users_records_are_saved(tmp_path):
     jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=after(2))
     assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
     assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
+
+
+def test_a_folder_that_was_just_being_begun(tmp_path):
+    (tmp_path / "lock").touch()  # what is there if a process is killed meanwhile
+    (tmp_path / "jaxes.new").write_text('{"format"')
+    jaxes.minimize(exact, strategy=jaxes.ES(box()), generations=5, history=False, checkpoint=tmp_path)
+
+
+def test_paths_that_orbax_could_not_read_are_refused(tmp_path):
+    """It would take them for patterns, and lose what it saves without an error."""
+    call = {"strategy": jaxes.ES(box()), "generations": 5}
+    for name in ("runs [1]", "runs*", "runs?"):
+        with pytest.raises(ValueError, match=r"must be a path without \*, \? and \["):
+            jaxes.minimize(exact, **call, checkpoint=tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
+def about(objective, key=None, **options):
+    """What must be the same for a call to go on."""
+    task = make_task("minimize", jaxes.ES(box(), mu=5, lam=20), objective, None, None, 0, None, None, **options)
+    keys = jax.random.key(0)[None] if key is None else key[None]
+    return about_task(task, (None,) * len(jax.tree.leaves(task)), keys, 5)
+
+
+def of_matrix(matrix, wrap):
+    return wrap(lambda x: jnp.sum(matrix @ x))
+
+
+def test_arrays_that_compiled_functions_hold_are_a_part_of_them():
+    options = {"batched": False, "stochastic": False, "maximise": False}
+    for wrap in (jax.jit, lambda function: jax.checkpoint(jax.jit(function))):
+        one, same, other = (about(of_matrix(by * jnp.eye(3), wrap), **options) for by in (1, 1, 2))
+        assert one == same
+        assert one["objective's program"] != other["objective's program"]
+
+
+def test_other_random_numbers_are_others():
+    options = {"batched": False, "stochastic": False, "maximise": False}
+    found = [about(exact, jax.random.key(0, impl=impl), **options) for impl in ("threefry2x32", "rbg", "unsafe_rbg")]
+    with jax.threefry_partitionable(False):
+        found.append(about(exact, **options))
+    assert len({one["random numbers"] for one in found}) == 4
+
+
+def test_a_batched_objective_is_looked_at_with_its_population(tmp_path):
+    def fixed(population):
+        return jnp.sum(population.reshape(20, 3), axis=1)
+
+    call = {"strategy": jaxes.ES(box(), mu=5, lam=20), "generations": 5, "history": False, "batched": True, "maximise": True}
+    result = jaxes.minimize(fixed, **call, checkpoint=jaxes.Checkpoint(tmp_path / "runs", generations=1), callback=after(2))
+    said = contents(tmp_path / "runs")["under way"]
+    assert f"best fitness {float(result.fitness):.6g}" in said  # as the objective gives it
+    assert result.fitness > 0
+
+
+def test_words_are_the_same_in_every_process():
+    assert in_words("a", {"c", "b"}) == {"a": "set", "a.0": "'b'", "a.1": "'c'"}
+    assert "at 0x" not in str(in_words("a", [np.random.default_rng(0), object(), frozenset([len])])).lower()
+    endless = [1]
+    endless.append(endless)
+    assert in_words("a", endless) == {"a": "list", "a.0": "1", "a.1": "list"}
+
+
+def test_file_systems_without_locks(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.warns(UserWarning, match="has no locks"):
+        jaxes.minimize(exact, strategy=jaxes.ES(box()), generations=5, history=False, checkpoint=tmp_path / "runs")

@@ -1,5 +1,6 @@
 """Runs and populations shared by devices, of one process or two: the same results as on one device."""
 
+import importlib
 import os
 import pathlib
 import signal
@@ -13,6 +14,8 @@ import pytest
 from variants import box, exact
 
 import jaxes
+from jaxes.batch import size_of
+from jaxes.devices import Devices, memory_limit
 
 HERE = pathlib.Path(__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
@@ -77,8 +80,24 @@ def test_chunks_fit_into_memory(capsys):
     np.testing.assert_allclose(chunked.fitness, whole.fitness, rtol=1e-4)
     with pytest.raises(ValueError, match=r"the results of all runs would take .* bytes, and there are 1e\+03"):
         jaxes.sweep(strategy, exact, 0, 10, max_memory=1e3, **call)
+    with pytest.raises(ValueError, match=r"one run on each device, the fewest, would take .* bytes there, and 5e\+03 are left"):
+        jaxes.sweep(strategy, exact, 0, 1, max_memory=size_of(whole) + 5e3, chunk=1, **call)
     for wrong in (0, -1.0):
         with pytest.raises(ValueError, match=r"sweep\(max_memory=...\) must be positive"):
             jaxes.sweep(strategy, exact, 0, 10, max_memory=wrong, **call)
     with pytest.raises(TypeError, match=r"sweep\(max_memory=...\) must be a number of bytes, or a fraction up to 1, got '1G'"):
         jaxes.sweep(strategy, exact, 0, 10, max_memory="1G", **call)
+
+
+def test_memory_without_limit():
+    assert memory_limit("sweep", float("inf"), Devices())[0] > 1e18
+
+
+def test_records_take_memory_too(monkeypatch):
+    looked = []
+    module = importlib.import_module("jaxes.sweep")
+    monkeypatch.setattr(module.Batch, "memory", lambda self: looked.append(self) or 0)
+    monkeypatch.setattr(module, "memory_limit", lambda *_: (1e6, False))
+    for history, times in ((False, 0), (1, 1)):  # states of 1 kB, records of 1 MB
+        jaxes.sweep(jaxes.ES(box(), mu=1, lam=2), exact, 0, 40_000, over={"sigma": [0.1]}, history=history, seconds=1e-3)
+        assert len(looked) == times

@@ -206,3 +206,9 @@ def test_65536_runs_and_many_cells_are_quick_to_set_up():
     over = {"sigma": list(np.linspace(0.1, 1.0, 256))}
     result = sweep(ES(box(2), mu=1, lam=2, sigma=0.1), exact, 0, 3, over=over, repeats=256, chunk=2**14)
     assert result.runs.fitness.size == 65536
+
+
+def test_some_runs_may_be_without_a_target():
+    found = sweep(ES(box(), mu=1, lam=2), exact, 0, 5, over={"stop.target": [None, 1e9]}, repeats=2).runs
+    np.testing.assert_array_equal(found.target, [[np.nan, np.nan], [1e9, 1e9]])
+    np.testing.assert_array_equal(found.stop_reason == StopReason.TARGET, [[False, False], [True, True]])
