@@ -19,6 +19,8 @@ from jaxes.operators.shaping import SHAPINGS, utilities
 from jaxes.operators.shaping import shaped as _shaped
 from jaxes.strategies.gradients import PGPEState, _basis
 
+pytestmark = pytest.mark.quick
+
 DATA = np.load(Path(__file__).parent / "data" / "gradients.npz")
 TRUNCATED = {"horizon": 25, "truncation": 10}  # three truncations, the last one shorter
 
@@ -580,6 +582,7 @@ def test_inner_problems_begin_anew(kind):
     assert int(longer.inner_step(state)) == 30
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 @pytest.mark.parametrize("kind", [PGPE, ARS, PersistentES])
 def test_raw_fitness_leaves_finite_states(kind):
     """In single precision: NaN and infinities, huge values, and long after the optimum was found."""

@@ -12,6 +12,8 @@ from jaxes.axes import AxisSearch
 from jaxes.portfolio import EVOLUTION, GROWING, LEAD, LOCAL, SHARES, SLICE, TRIED
 from jaxes.problems import bbob
 
+pytestmark = pytest.mark.quick
+
 
 def runs_of(strategy, problem, generations, **options):
     """A run for each of some instances."""

@@ -8,6 +8,8 @@ from variants import assert_same, exact
 
 from jaxes import CMAES, DE, ES, Box, Portfolio, Reevaluate, Restart, Stop, run, sweep
 
+pytestmark = pytest.mark.quick
+
 
 def noisy(x, key):
     """A shifted sphere and a fifth of standard normal noise."""

@@ -11,6 +11,8 @@ import jaxes.batch
 from jaxes import CMAES, CRFMNES, ES, SNES, Box, ElitistCMAES, Restart, Stop, StopReason, run
 from jaxes.stages import LOG
 
+pytestmark = pytest.mark.quick
+
 SMALL = CMAES(box(2), lam=4, sigma=0.3)
 
 
