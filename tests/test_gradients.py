@@ -582,7 +582,6 @@ def test_inner_problems_begin_anew(kind):
     assert int(longer.inner_step(state)) == 30
 
 
-@pytest.mark.quick(False)  # of float32, as users compile it
 @pytest.mark.parametrize("kind", [PGPE, ARS, PersistentES])
 def test_raw_fitness_leaves_finite_states(kind):
     """In single precision: NaN and infinities, huge values, and long after the optimum was found."""
