@@ -1,5 +1,6 @@
 """Strict JAX for all tests: no silent promotion of ranks or dtypes."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -20,9 +21,9 @@ QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK
 
 # A setting that JAX keeps programs apart by, and that does nothing else here: what was made quickly serves no other test.
 SWITCH = "jax_pgle_profiling_runs"
-DEFAULT = getattr(jax.config, SWITCH)
+DEFAULT = getattr(jax.config, SWITCH, None)
 
-_options = jax._src.compiler.get_compile_options
+_options = getattr(jax._src.compiler, "get_compile_options", None)  # not public: where it is not there, tests are slow
 
 
 def _options_or_quick_ones(*args: typing.Any, **options: typing.Any) -> typing.Any:
@@ -31,20 +32,33 @@ def _options_or_quick_ones(*args: typing.Any, **options: typing.Any) -> typing.A
     return _options(*args, **options)
 
 
-jax._src.compiler.get_compile_options = _options_or_quick_ones
+if _options is not None:
+    jax._src.compiler.get_compile_options = _options_or_quick_ones
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick(yes=True): compiled with little optimisation, as tests of mathematics may be")
 
 
+@contextlib.contextmanager
+def compiled_quickly(quick=True):
+    """What is compiled within."""
+    if _options is None or DEFAULT is None:
+        yield
+        return
+    before = getattr(jax.config, SWITCH)
+    jax.config.update(SWITCH, DEFAULT + quick)
+    try:
+        yield
+    finally:
+        jax.config.update(SWITCH, before)
+
+
 @pytest.fixture(autouse=True)
 def _compiled_quickly_or_as_users_do(request):
     mark = request.node.get_closest_marker("quick")
-    quick = mark is not None and (not mark.args or mark.args[0])
-    jax.config.update(SWITCH, DEFAULT + quick)
-    yield
-    jax.config.update(SWITCH, DEFAULT)
+    with compiled_quickly(mark is not None and mark.args != (False,)):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -132,6 +132,6 @@ def test_what_is_compiled_quickly_serves_no_other_test(monkeypatch):
     monkeypatch.setattr(conftest, "_options", watched)
     program = jax.jit(lambda x: jnp.sin(x) + jnp.cos(x))
     for quick in (False, True, False, True):
-        jax.config.update(conftest.SWITCH, conftest.DEFAULT + quick)
-        program(1.0)
+        with conftest.compiled_quickly(quick):
+            program(1.0)
     assert seen == [{}, conftest.QUICK if jax.default_backend() == "cpu" else {}]
