@@ -1,16 +1,64 @@
 """Strict JAX for all tests: no silent promotion of ranks or dtypes."""
 
+import contextlib
 import os
 import pathlib
 import signal
+import typing
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
+import jax._src.compiler
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Of tests that are marked `quick`: XLA takes half the time for programs that are slower and round otherwise, on CPUs alone.
+QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
+QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
+
+# A setting that JAX keeps programs apart by, and that does nothing else here: what was made quickly serves no other test.
+SWITCH = "jax_pgle_profiling_runs"
+DEFAULT = getattr(jax.config, SWITCH, None)
+
+_options = getattr(jax._src.compiler, "get_compile_options", None)  # not public: where it is not there, tests are slow
+
+
+def _options_or_quick_ones(*args: typing.Any, **options: typing.Any) -> typing.Any:
+    if getattr(jax.config, SWITCH) != DEFAULT and jax.default_backend() == "cpu":
+        options["env_options_overrides"] = QUICK | (options.get("env_options_overrides") or {})
+    return _options(*args, **options)
+
+
+if _options is not None:
+    jax._src.compiler.get_compile_options = _options_or_quick_ones
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quick(yes=True): compiled with little optimisation, as tests of mathematics may be")
+
+
+@contextlib.contextmanager
+def compiled_quickly(quick=True):
+    """What is compiled within."""
+    if _options is None or DEFAULT is None:
+        yield
+        return
+    before = getattr(jax.config, SWITCH)
+    jax.config.update(SWITCH, DEFAULT + quick)
+    try:
+        yield
+    finally:
+        jax.config.update(SWITCH, before)
+
+
+@pytest.fixture(autouse=True)
+def _compiled_quickly_or_as_users_do(request):
+    mark = request.node.get_closest_marker("quick")
+    with compiled_quickly(mark is not None and mark.args != (False,)):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,8 @@ from variants import box, exact, shifted_sphere
 from jaxes import ES, Stop, minimize, problems, sweep
 from jaxes.analysis import Table, plot_convergence, plot_landscape, plot_sweep, summary
 
+pytestmark = pytest.mark.quick
+
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 
 

@@ -11,6 +11,8 @@ import jaxes
 from jaxes.problems import bbob
 from jaxes.problems.coco import GROUPS, NAMES
 
+pytestmark = pytest.mark.quick
+
 every = pytest.mark.parametrize("function", range(1, 25))
 INSTANCES = list(range(1, 16))
 evaluate = jax.jit(jax.vmap(lambda problem, x: jax.vmap(problem)(x)))

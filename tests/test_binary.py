@@ -11,6 +11,8 @@ import jaxes
 from jaxes import problems
 from jaxes.problems import binary
 
+pytestmark = pytest.mark.quick
+
 PEERS = np.load(Path(__file__).parent / "data" / "classic.npz")
 
 

@@ -12,6 +12,8 @@ import jaxes
 from jaxes import CMAES, ES, MAES, Box, Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.bounds import normal
 
+pytestmark = pytest.mark.quick
+
 DRAWS = 40_000
 LEVEL = 1e-4  # false alarms of every single test here; keys are fixed, so a pass stays a pass
 

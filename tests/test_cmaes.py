@@ -18,6 +18,8 @@ from jaxes.gaussian import condition, shortest_axis
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import COMPARED, ranks
 
+pytestmark = pytest.mark.quick
+
 OPEN = Box(-np.inf, np.inf, shape=10)
 
 
@@ -147,6 +149,7 @@ def test_scaling_the_axes_is_a_sigma_per_coordinate():
     np.testing.assert_allclose(a.solution, b.solution / scale, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 @pytest.mark.parametrize("root", ["cholesky", "symmetric"])
 def test_float32_states_stay_finite_for_ever_after_convergence(root):
     strategy = CMAES(Box(-5.0, 5.0, shape=5), root=root)

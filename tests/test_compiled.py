@@ -3,6 +3,7 @@
 import re
 
 import chex
+import conftest
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,3 +119,19 @@ def test_a_run_alone_follows_the_same_run_in_a_batch_of_1024(dimension):
     # Inexact sums may be ordered differently: the first generations agree to rounding.
     batch = jax.jit(jax.vmap(lambda key: run(strategy, problem, key, 2).fitness))(keys)
     np.testing.assert_allclose(run(strategy, problem, keys[5], 2).fitness, batch[5], rtol=1e-5)
+
+
+def test_what_is_compiled_quickly_serves_no_other_test(monkeypatch):
+    """Tests marked `quick`, and all others, have programs of their own."""
+    seen, options = [], conftest._options
+
+    def watched(*args, **given):
+        seen.append(given["env_options_overrides"])
+        return options(*args, **given)
+
+    monkeypatch.setattr(conftest, "_options", watched)
+    program = jax.jit(lambda x: jnp.sin(x) + jnp.cos(x))
+    for quick in (False, True, False, True):
+        with conftest.compiled_quickly(quick):
+            program(1.0)
+    assert seen == [{}, conftest.QUICK if jax.default_backend() == "cpu" else {}]

@@ -11,6 +11,8 @@ from scipy.optimize import linprog, lsq_linear
 
 from jaxes.problems import Constrained, constrained
 
+pytestmark = pytest.mark.quick
+
 DATA = np.load(Path(__file__).parent / "data" / "constrained.npz")
 CEC = [f"g{i:02}" for i in range(1, 25)]
 CASES = {name: constrained.ALL[name] for name in constrained.ALL if name != "luksan_vlcek1"} | {

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import compiled_quickly
 from variants import VARIANTS, assert_same, box, close, data, exact, learnt, make, shifted_sphere
 
 import jaxes
@@ -156,7 +157,7 @@ def test_by_hand_is_run_and_compiled_is_not_compiled(name):
     compiled = by_hand(strategy, 7, 3)
     compare = assert_same if isinstance(strategy, ES) else functools.partial(close, atol=1e-5)
     compare(learnt(compiled), learnt(alone(strategy, 7, 3).state))
-    with jax.disable_jit():
+    with compiled_quickly(), jax.disable_jit():  # each operation alone is compiled nevertheless
         plain = by_hand(strategy, 7, 3)
     close(learnt(plain), learnt(compiled), atol=1e-5)
 
@@ -249,6 +250,7 @@ def test_pytree_solutions_follow_the_flat_ones(name):
     assert_same(a.fitness, b.fitness)
 
 
+@pytest.mark.quick
 @some
 def test_one_dimension_and_scalars(name):
     result = run(make(name, Box(-2.0, 2.0)), lambda x: jnp.square(x - 0.7), 0, 200)

@@ -11,6 +11,8 @@ from variants import evaluations, shifted_sphere
 
 from jaxes import CMAES, LMMAES, LRACMAES, MAES, Box, SepCMAES, VkDCMAES
 
+pytestmark = pytest.mark.quick
+
 
 def space():
     return Box(-np.inf, np.inf, shape=6)

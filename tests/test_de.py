@@ -15,6 +15,8 @@ from jaxes import DE, JDE, SHADE, Box, StopReason, Wrap, random, run
 from jaxes.strategies.de import others
 from jaxes.strategy import Purpose, stream
 
+pytestmark = pytest.mark.quick
+
 LAM, D = 14, 5
 LOWER, UPPER = [-2.0, -2.0, -2.0, -1.0, 0.6], [1.0, 0.8, 3.0, 0.75, 0.9]  # around 0.7, so that many mutants leave
 

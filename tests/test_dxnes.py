@@ -16,6 +16,8 @@ from variants import learnt, runs_of, shifted_sphere
 from jaxes import CRFMNES, DXNESIC, Box
 from jaxes.strategies.dxnes import _root_of_h, situation
 
+pytestmark = pytest.mark.quick
+
 DATA = np.load(Path(__file__).parent / "data" / "restricted.npz")
 
 
@@ -138,6 +140,7 @@ def walled(x):
     return jnp.where(x[0] < 0.7, jnp.where(x[1] < 0, jnp.nan, jnp.inf), shifted_sphere(x) + 10 * (x[0] - 0.7))
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 @pytest.mark.parametrize(
     ("kind", "hard", "least", "most"), [(DXNESIC, ellipsoid(8), 4200, 7000), (CRFMNES, stretched, 1250, 1900)]
 )

@@ -12,6 +12,8 @@ from variants import box, evaluations, learnt, runs_of, shifted_sphere
 
 from jaxes import CEM, Box, IAMaLGaM
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("decay", [5.0, np.inf])
 def test_steps_of_cem_are_those_of_the_tutorial(decay, x64):
@@ -95,6 +97,7 @@ def test_evaluations_to_the_target(x64):
     assert 600 < evaluations(CEM(space, **options), [shifted_sphere], 100, target=1e-3) < 1000
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 @pytest.mark.parametrize("kind", [CEM, IAMaLGaM])
 def test_float32_states_stay_finite_for_ever_after_convergence(kind):
     strategy = kind(Box(-5.0, 5.0, shape=5), lam=16)

@@ -13,6 +13,8 @@ from jaxes import ES, Box, OneFifth, Schedule, SelfAdaptation, run
 from jaxes.operators.recombination import equal_weights, rank_weights
 from jaxes.operators.selection import truncation
 
+pytestmark = pytest.mark.quick
+
 
 class Reference:
     """What a (mu +, lam)-ES keeps, in float64 Python, told the same candidates and fitness."""

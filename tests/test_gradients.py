@@ -19,6 +19,8 @@ from jaxes.operators.shaping import SHAPINGS, utilities
 from jaxes.operators.shaping import shaped as _shaped
 from jaxes.strategies.gradients import PGPEState, _basis
 
+pytestmark = pytest.mark.quick
+
 DATA = np.load(Path(__file__).parent / "data" / "gradients.npz")
 TRUNCATED = {"horizon": 25, "truncation": 10}  # three truncations, the last one shorter
 

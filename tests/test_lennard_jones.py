@@ -12,6 +12,8 @@ import scipy.optimize
 from jaxes.problems import lennard_jones
 from jaxes.problems.lennard_jones import LOWEST
 
+pytestmark = pytest.mark.quick
+
 PEERS = np.load(Path(__file__).parent / "data" / "classic.npz")
 
 

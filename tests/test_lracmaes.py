@@ -10,6 +10,8 @@ from variants import learnt, runs_of, shifted_sphere
 
 from jaxes import LRACMAES, Box, run
 
+pytestmark = pytest.mark.quick
+
 
 def ellipsoid(d, condition=1e6):
     turn, axes = np.linalg.qr(np.random.RandomState(1).randn(d, d))[0], np.logspace(0, np.log10(condition), d)
@@ -66,6 +68,7 @@ def test_noise_larger_than_what_is_left_to_gain():
     assert np.median(jax.jit(jax.vmap(left))(jax.random.split(jax.random.key(0), 8))) < 0.04
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 def test_float32_states_stay_finite_for_ever_after_convergence():
     """From the default sigma, with which runs would lose themselves if learning rates might enlarge it beyond the box."""
     strategy = LRACMAES(Box(-5.0, 5.0, shape=8))

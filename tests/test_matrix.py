@@ -14,6 +14,8 @@ from jaxes import LMMAES, MAES, Box, Clip, ElitistCMAES, SepCMAES
 from jaxes.gaussian import reach
 from jaxes.operators.cma import parameters, separable
 
+pytestmark = pytest.mark.quick
+
 D = 6
 
 
@@ -255,6 +257,7 @@ def test_rotating_the_problem_rotates_the_run(kind, x64):
     assert same == (kind is not SepCMAES)
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 @pytest.mark.parametrize("kind", [MAES, ElitistCMAES, LMMAES, SepCMAES])
 def test_float32_states_stay_finite_for_ever_after_convergence(kind):
     strategy = kind(Box(-5.0, 5.0, shape=5), bounds=Clip())

@@ -19,6 +19,8 @@ import scipy.stats
 from jaxes import problems
 from jaxes.problems import multi_objective
 
+pytestmark = pytest.mark.quick
+
 DATA = np.load(Path(__file__).parent / "data" / "multi_objective.npz")
 ALL = list(multi_objective.ALL)
 KEY = 7

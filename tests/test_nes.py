@@ -15,6 +15,8 @@ from jaxes import SNES, XNES, Box, run
 from jaxes.operators.expm import expm, phi
 from jaxes.strategies.nes import utilities
 
+pytestmark = pytest.mark.quick
+
 
 def rotation(d, seed=1):
     return np.linalg.qr(np.random.RandomState(seed).randn(d, d))[0]
@@ -169,6 +171,7 @@ def test_the_learning_rate_is_limited_to_what_the_exponential_is_exact_for(x64):
     )
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 @pytest.mark.parametrize("kind", [XNES, SNES])
 def test_float32_states_stay_finite_for_ever_after_convergence(kind):
     strategy = kind(Box(-5.0, 5.0, shape=12), learning_rate=0.6)  # more coordinates than samples

@@ -11,6 +11,8 @@ import scipy.optimize
 import jaxes
 from jaxes import problems
 
+pytestmark = pytest.mark.quick
+
 PEERS = np.load(Path(__file__).parent / "data" / "classic.npz")
 PLANE = {"beale", "booth", "branin", "bukin6", "drop_wave", "easom", "goldstein_price", "himmelblau", "six_hump_camel"}
 

@@ -9,6 +9,8 @@ import pytest
 from jaxes import CMAES, MAES, XNES, Box, ElitistCMAES, SepCMAES
 from jaxes.operators.cma import parameters
 
+pytestmark = pytest.mark.quick
+
 FROM, TO, RUNS = 60, 260, 24
 """Between which generations rates are taken: steps are adapted, and not yet as small as rounding."""
 

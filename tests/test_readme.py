@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
+pytestmark = pytest.mark.quick
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 

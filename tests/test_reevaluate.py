@@ -8,6 +8,8 @@ from variants import assert_same, exact
 
 from jaxes import CMAES, DE, ES, Box, Portfolio, Reevaluate, Restart, Stop, run, sweep
 
+pytestmark = pytest.mark.quick
+
 
 def noisy(x, key):
     """A shifted sphere and a fifth of standard normal noise."""
@@ -34,6 +36,7 @@ def test_averages_end_nearer_to_the_optimum(x64):
     assert often < once / 3
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 @pytest.mark.parametrize("kind", [CMAES, DE, ES])
 def test_exact_objectives_make_no_difference(kind):
     """The best of it is the strategy's own run, bit for bit, at times as many evaluations."""

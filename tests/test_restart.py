@@ -11,6 +11,8 @@ import jaxes.batch
 from jaxes import CMAES, CRFMNES, ES, SNES, Box, ElitistCMAES, Restart, Stop, StopReason, run
 from jaxes.stages import LOG
 
+pytestmark = pytest.mark.quick
+
 SMALL = CMAES(box(2), lam=4, sigma=0.3)
 
 
@@ -72,6 +74,7 @@ def test_a_run_is_the_same_however_it_is_driven(monkeypatch):
     assert_same(state.log, run(strategy, objective, keys[4], 30, args=False).state.log)
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_the_first_run_is_the_strategys_own():
     alone = run(SMALL, rough, 5, 12)
     for policy in ("plain", "ipop"):

@@ -21,6 +21,8 @@ from jaxes.analysis import (
 )
 from jaxes.analysis.comparison import EXACT, holm, rank_sum
 
+pytestmark = pytest.mark.quick
+
 nan, inf = np.nan, np.inf
 
 

@@ -14,6 +14,8 @@ from jaxes.analysis import Runtimes
 from jaxes.problems import bbob
 from jaxes.score import TARGETS, run_key
 
+pytestmark = pytest.mark.quick
+
 
 def make(space):
     return ES(space, mu=5, lam=20, sigma=SelfAdaptation(), recombination="intermediate")

@@ -11,6 +11,8 @@ from variants import learnt, runs_of, shifted_sphere
 
 from jaxes import Box, VkDCMAES
 
+pytestmark = pytest.mark.quick
+
 DATA = np.load(Path(__file__).parent / "data" / "restricted.npz")
 
 
@@ -55,6 +57,7 @@ def test_evaluations_to_the_target(x64):
     assert 6600 < axes < 8500
 
 
+@pytest.mark.quick(False)  # of float32, as users compile it
 def test_float32_states_stay_finite_for_ever_after_convergence():
     strategy = VkDCMAES(Box(-5.0, 5.0, shape=6), directions=3)
     functions = [lambda x: jnp.sum(x * x), cigar, stretched, lambda x: jnp.sum(x) * 0, jnp.sum]

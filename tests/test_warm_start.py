@@ -10,6 +10,8 @@ from variants import VARIANTS, assert_same, evaluations, make, shifted_sphere
 from jaxes import CEM, CMAES, CRFMNES, DE, DXNESIC, LMMAES, MAES, SNES, XNES, Box, SepCMAES, VkDCMAES, run
 from jaxes.gaussian import Gaussian
 
+pytestmark = pytest.mark.quick
+
 NAMES = [name for name, options in VARIANTS.items() if name == getattr(options.get("kind"), "__name__", None)]
 NAMES = [name for name in NAMES if issubclass(VARIANTS[name]["kind"], Gaussian)] + ["CMAES symmetric", "IAMaLGaM univariate"]
 """One of each kind, and two that are more than options."""

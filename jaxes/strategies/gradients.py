@@ -306,6 +306,7 @@ class ARS(Gradient):
 
     def _learn(self, state, u, fitness):
         f, half = shaped(fitness, self.shaping), self.population_size // 2
+        f = f / 8  # XLA may multiply by the inverse of a divisor, and takes that of the largest numbers for 0
         f = f / jnp.maximum(jnp.abs(f).max(), jnp.finfo(f.dtype).tiny)  # whose square is a number
         plus, minus = f[:half], f[half:]
         share = jnp.where(ranks(jnp.minimum(plus, minus)) < self.elite, 1 / self.elite, 0).astype(f.dtype)
