@@ -299,7 +299,9 @@ class Batch:
                 return leaf if leaf.shape[axis] == self.width else jnp.take(leaf, self.lanes, axis)
 
             progress, records = (jax.tree.map(lambda leaf, i=i: widened(leaf, i), t) for i, t in enumerate((progress, records)))
-            progress = dataclasses.replace(progress, reason=np.where(self.used, progress.reason, StopReason.INTERRUPTED))
+            progress = dataclasses.replace(
+                progress, reason=np.where(self.used, progress.reason, np.int32(StopReason.INTERRUPTED))
+            )
             progress, records = self.layout.devices.place((progress, records), (0, 1))
         self.progress, self.records = jax.tree.map(jnp.asarray, (progress, records))
         self.gathering.restore(snapshot["gathering"])

@@ -20,7 +20,7 @@ import re
 import time
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, MutableSet
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from jaxes.strategy import LIMIT
 
 FORMAT = 1
 """Of the folder. A change of what is in it is another one."""
+
+MUTABLE = MutableSequence | MutableMapping | MutableSet
 
 FILE, NEW, LOCK = "jaxes.json", "jaxes.new", "lock"
 
@@ -400,7 +402,8 @@ def in_words(name: str, value: Any, around: tuple[int, ...] = ()) -> dict[str, s
         parts = {"function": value.func, "args": value.args, "keywords": value.keywords}
     elif callable(value) and hasattr(value, "__qualname__"):
         cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if _is_full(cell)]
-        parts = {f"closure {i}": cell for i, cell in enumerate(cells)}
+        # Lists and dicts may be what the function notes down as it is called.
+        parts = {f"closure {i}": type(cell) if isinstance(cell, MUTABLE) else cell for i, cell in enumerate(cells)}
     else:
         return {name: _without_addresses(repr(value))}
     said = {name: getattr(value, "__qualname__", type(value).__name__)}

@@ -124,7 +124,7 @@ def shared_evaluation(names: tuple[str, ...], measure: Callable[[Any], jax.Array
     """(count,) `measure` of candidates (a pytree with a leading axis), a part of them on each device."""
     shares = lax.axis_size(names)
     each = -(-count // shares)
-    index = lax.axis_index(names) * each + jnp.arange(each)
+    index = lax.axis_index(names) * each + jnp.arange(each, dtype=jnp.int32)
     # What makes up the last share is evaluated for nothing.
     mine = jax.tree.map(lambda leaf: leaf[jnp.minimum(index, count - 1)], candidates)
     return lax.all_gather(measure(mine), names, tiled=True)[:count]

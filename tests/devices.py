@@ -32,6 +32,10 @@ def checks():
     expected = jaxes.minimize(noisy, strategy=strategy, stochastic=True, **call)
     yield "a noisy population", expected, jaxes.minimize(noisy, strategy=strategy, stochastic=True, devices=3, **call)
 
+    with jax.enable_x64(True):  # integers have another width then
+        wide = {"strategy": jaxes.ES(jaxes.Box(-2.0, 2.0, shape=(3,)), mu=5, lam=20, sigma=0.3), "generations": 5}
+        yield "in double precision", jaxes.minimize(exact, **wide), jaxes.minimize(exact, **wide, devices=3)
+
     islands = jaxes.Islands(strategy, topology="torus")
     call["history"] = 7
     yield "islands", jaxes.minimize(exact, strategy=islands, **call), jaxes.minimize(exact, strategy=islands, devices=8, **call)

@@ -64,6 +64,12 @@ def test_a_single_run_goes_on_and_so_does_one_of_several_stages(tmp_path, monkey
         assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
 
 
+def test_it_goes_on_in_double_precision(tmp_path, x64):
+    call = {"strategy": jaxes.ES(jaxes.Box(-2.0, 2.0, shape=(3,))), "generations": 20, "history": False, "progress": False}
+    jaxes.minimize(exact, **call, checkpoint=jaxes.Checkpoint(tmp_path / "runs", generations=3), callback=after(2))
+    assert_same(jaxes.minimize(exact, **call, checkpoint=tmp_path / "runs"), jaxes.minimize(exact, **call))
+
+
 def test_sweeps_go_on(tmp_path):
     call = {"over": {("mu", "lam"): [(3, 12), (4, 16)], "args": [0.0, 0.5]}, "repeats": 3, "chunk": 4, "history": 10}
     expected = jaxes.sweep(jaxes.ES(box()), shifted, 0, 50, **call)
@@ -334,6 +340,19 @@ def test_words_are_the_same_in_every_process():
     endless = [1]
     endless.append(endless)
     assert in_words("a", endless) == {"a": "list", "a.0": "1", "a.1": "list"}
+
+
+def test_functions_may_note_their_calls():
+    notes, by = [], 2.0
+
+    def objective(x):
+        notes.append(x.shape)
+        return by * exact(x)
+
+    options = {"batched": False, "stochastic": False, "maximise": False}
+    assert about(objective, **options) == about(objective, **options)
+    assert len(notes) > 1
+    assert about(objective, **options)["objective.function.closure 0"] == "2.0"
 
 
 def test_file_systems_without_locks(tmp_path, monkeypatch):

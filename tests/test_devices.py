@@ -25,7 +25,7 @@ def test_eight_devices():
     environment = ENVIRONMENT | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run([sys.executable, HERE / "devices.py"], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("same:") == 11
+    assert done.stdout.count("same:") == 12
 
 
 def test_two_processes_of_four_devices_that_are_killed(tmp_path):
