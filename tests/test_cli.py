@@ -16,6 +16,8 @@ import pytest
 import jaxes
 from jaxes.cli import main
 
+pytestmark = pytest.mark.quick
+
 
 def call(capsys, *arguments):
     code = main(list(arguments))

@@ -19,11 +19,11 @@ def space():
 
 
 def growths(strategy, generations=60):
-    """The fitness (generations, lam) told to a run on a sphere with noise, and by what factor sigma grew each time."""
+    """The fitness (generations, lam) told to a run on a sphere with some noise, and by what factor sigma grew each time."""
 
     def generation(state, key):
         population, asked = strategy.ask(state)
-        fitness = jnp.sum(jnp.square(population), axis=1) + jax.random.normal(key, (strategy.population_size,))
+        fitness = jnp.sum(jnp.square(population), axis=1) + 0.1 * jax.random.normal(key, (strategy.population_size,))
         told = strategy.tell(asked, population, fitness)
         return told, (fitness, told.control.success)
 
@@ -40,7 +40,7 @@ def test_two_points_are_compared_as_in_pycma(lam, x64):
     for values, ours in zip(fitness[1:], success[1:], strict=True):
         peer.update2(SimpleNamespace(opts={"TPA_dampfac": 1}), values)
         np.testing.assert_allclose(ours, peer.s, rtol=1e-12, atol=1e-12)
-    assert success.min() < 0 < success.max()
+    assert success.min() < -0.01 < 0.01 < success.max()
 
 
 @pytest.mark.parametrize("lam", [9, 10, 20])
@@ -54,7 +54,7 @@ def test_the_median_succeeds_as_in_pycma(lam, x64):
         peer.update(es)
         np.testing.assert_allclose(success[generation], peer.s, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(success[generation] / (2 - 2 / 6), np.log(es.sigma / before), rtol=1e-9, atol=1e-12)
-    assert success.min() < 0 < success.max()
+    assert success.min() < -0.01 < 0.01 < success.max()
 
 
 def test_the_step_size_grows_by_what_was_seen(x64):

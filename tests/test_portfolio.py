@@ -160,7 +160,6 @@ def test_evolution_goes_on_where_it_paused():
     assert own == log.evaluations[evolved].sum() // 20 + under_way
 
 
-@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_a_run_is_the_same_alone_and_in_a_batch():
     batch = jaxes.minimize(rough, strategy=SMALL, runs=5, key=3, stop={"evaluations": 3000}, history=False)
     alone = run(SMALL, rough, jax.random.fold_in(jax.random.key(3), 4), 3000, stop={"evaluations": 3000})
