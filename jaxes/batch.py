@@ -188,7 +188,7 @@ class Batch:
         marks = of_islands(progress.state)
         count = {leaf.shape[1] for leaf, mine in zip(*map(jax.tree.leaves, (progress.state, marks)), strict=True) if mine}
         if any(islands % mesh.size for islands in count):
-            raise ValueError(f"devices must be as many as divide the {max(count)} islands, got {mesh.size}.")
+            raise ValueError(f"minimize(devices=...) must be as many as divide {max(count)} islands, got {mesh.size}.")
 
         def put(leaf, mine):
             spec = PartitionSpec(None, tuple(mesh.axis_names)) if mine else PartitionSpec()

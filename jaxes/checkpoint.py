@@ -86,7 +86,7 @@ class Keeper:
         except ImportError:
             raise ImportError(f'{owner}(checkpoint=...) needs orbax: pip install "jaxes[checkpoint]".') from None
         self.orbax, self.options, self.devices = orbax, checkpoint, devices
-        self.owner, self.path = owner, Path(os.path.abspath(checkpoint.path))
+        self.owner, self.path = owner, Path(os.path.abspath(os.path.expanduser(checkpoint.path)))
         self.part, self.parts = 0, 1
         self.unsaved: dict[str, Any] = {}  # results of parts that are over
         self.generations, self.saved = 0, time.monotonic()  # since and when the latest snapshot was taken
