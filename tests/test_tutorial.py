@@ -18,8 +18,6 @@ from scipy import stats
 
 from jaxes import ES, Box, Clip, Reflect, run
 
-pytestmark = pytest.mark.quick
-
 DATA = Path(__file__).parent / "data" / "tutorial.npz"
 
 
