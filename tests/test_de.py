@@ -174,6 +174,7 @@ def sphere_rastrigin_or_rosenbrock(x, which):
     return jnp.stack(functions)[which]
 
 
+@pytest.mark.quick(False)  # it runs for longer than it is compiled
 @pytest.mark.parametrize(
     ("strategy", "settings", "generations"),
     [(JDE, {"DE": {"renewal": 0.0}, "jDE": {"renewal": 0.1}}, 540), (SHADE, {"SHADE": {}}, 260)],

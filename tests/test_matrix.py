@@ -221,6 +221,7 @@ def test_limited_memory_steps_are_the_papers(x64):
     np.testing.assert_allclose(0.5 * strategy._deviations(state), sigma * np.linalg.norm(transform, axis=1), rtol=1e-9)
 
 
+@pytest.mark.quick(False)  # it runs for longer than it is compiled
 @pytest.mark.parametrize(
     ("kind", "options", "generations", "sphere", "turned", "straight"),
     [
