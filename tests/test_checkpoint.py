@@ -52,22 +52,15 @@ def test_the_same_call_goes_on(tmp_path):
     assert_same(jaxes.minimize(exact, **call, checkpoint=path, callback=pytest.fail), expected)
 
 
-def test_a_single_run_goes_on_and_so_does_one_of_several_stages(tmp_path, monkeypatch):
-    monkeypatch.setattr(jaxes.batch, "WORTH", 0.0)  # runs are gathered in narrower batches
-    for i, runs in enumerate((None, 9)):
-        strategy = jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop")
-        call = {"strategy": strategy, "runs": runs, "stop": {"evaluations": 2000}, "history": 5}
-        expected = jaxes.minimize(exact, **call)
-        checkpoint = jaxes.Checkpoint(tmp_path / str(i), generations=3)
-        for _ in range(4):
-            jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=after(5))
-        assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
-
-
-def test_it_goes_on_in_double_precision(tmp_path, x64):
-    call = {"strategy": jaxes.ES(jaxes.Box(-2.0, 2.0, shape=(3,))), "generations": 20, "history": False, "progress": False}
-    jaxes.minimize(exact, **call, checkpoint=jaxes.Checkpoint(tmp_path / "runs", generations=3), callback=after(2))
-    assert_same(jaxes.minimize(exact, **call, checkpoint=tmp_path / "runs"), jaxes.minimize(exact, **call))
+def test_runs_of_several_stages_go_on_together_with_those_they_were_gathered_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxes.batch, "WORTH", 0.0)  # in narrower batches
+    strategy = jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop")
+    call = {"strategy": strategy, "runs": 9, "stop": {"evaluations": 900}, "history": 5}
+    expected = jaxes.minimize(exact, **call)
+    checkpoint = jaxes.Checkpoint(tmp_path, generations=3)
+    for _ in range(6):
+        jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=after(8))
+    assert_same(jaxes.minimize(exact, **call, checkpoint=checkpoint), expected)
 
 
 def test_sweeps_go_on(tmp_path):
