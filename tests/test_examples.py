@@ -10,10 +10,11 @@ import pytest
 from conftest import QUICK_FLAGS
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+ELSEWHERE = {"processes"}  # test_devices runs it, and kills it
 NEEDS = {"neuroevolution": "gymnax"}  # which may not be had beside the newest JAX
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path.stem not in ELSEWHERE], ids=lambda path: path.stem)
 def test_example(example, tmp_path):
     needed = NEEDS.get(example.stem)
     if needed is not None and importlib.util.find_spec(needed) is None:
@@ -26,4 +27,4 @@ def test_example(example, tmp_path):
 
 
 def test_there_are_examples():
-    assert {"tutorial", "sweep", "lstm", "neuroevolution", "host"} <= {path.stem for path in EXAMPLES}
+    assert {"tutorial", "sweep", "lstm", "neuroevolution", "host", "processes"} <= {path.stem for path in EXAMPLES}
