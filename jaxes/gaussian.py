@@ -173,10 +173,12 @@ class Gaussian(Strategy):
         return jnp.square(deviations.max() / deviations.min())
 
     def columns(self, state):
-        """As in Hansen's programs: the square root of the condition number, sigma, the least and the largest deviation."""
-        deviations = state.sigma * self._deviations(state)
-        axis_ratio = jnp.sqrt(self._condition(state))
-        return {"axis ratio": axis_ratio, "sigma": state.sigma, "min std": deviations.min(), "max std": deviations.max()}
+        """As in Hansen's programs: the square root of the condition number, sigma where there is one for all coordinates, the
+        least and the largest deviation; in the space's own units."""
+        deviations = self._deviations(state) * self._unit()
+        sigma = {"sigma": state.sigma * self._unit().max()} if hasattr(state, "sigma") else {}
+        ends = {"min std": deviations.min(), "max std": deviations.max()}
+        return {"axis ratio": jnp.sqrt(self._condition(state))} | sigma | ends
 
     def _axis(self, state: Any, index: jax.Array) -> jax.Array:
         """(d,) a standard deviation along the principal axis of an index below d, in units of sigma."""

@@ -3,9 +3,10 @@
 import math
 import os
 
+import jax
 import numpy as np
 import pytest
-from variants import box, exact
+from variants import VARIANTS, box, exact, make
 
 import jaxes
 import jaxes.watch
@@ -101,6 +102,29 @@ def test_lines_have_the_columns_of_the_strategys_authors(capsys, name):
     assert [row[0] for row in rows] == ["10", "20", "30", "35"]
     assert rows[-1][1] == str(int(result.evaluations))
     assert float(rows[-1][2]) == pytest.approx(float(result.fitness))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_strategy_has_columns(name):
+    strategy = make(name, box())
+    state = jax.eval_shape(strategy.init, jax.eval_shape(lambda: jax.random.key(0)))
+    columns = jax.eval_shape(strategy.columns, state)
+    assert columns
+    assert all(column.shape == () for column in columns.values())
+
+
+def test_columns_are_in_the_units_of_the_space():
+    for strategy in (jaxes.CMAES(box(), sigma=0.3), jaxes.SNES(box(), sigma=0.3), jaxes.OpenAIES(box(), sigma=0.3)):
+        state = strategy.init(0)
+        for _ in range(3):
+            population, state = strategy.ask(state)
+            state = strategy.tell(state, population, np.arange(float(strategy.population_size), dtype=np.float32))
+        columns = strategy.columns(state)
+        np.testing.assert_allclose(columns["max std"], strategy.step_size(state), rtol=1e-6)
+        assert 0 < columns["min std"] <= columns["max std"]
+        assert ("sigma" in columns) == isinstance(strategy, jaxes.CMAES)
+    cmaes = jaxes.CMAES(box(), sigma=0.3)
+    np.testing.assert_allclose(cmaes.columns(cmaes.init(0))["sigma"], 0.3, rtol=1e-6)
 
 
 def test_lines_of_several_runs_and_headings_now_and_then(capsys, monkeypatch):
