@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxes.devices import Devices, fetched
-from jaxes.islands import of_islands
-from jaxes.loop import Progress, Task, active, advance, begin, finish, prepare, record_buffer, rows_of
+from jaxes.islands import spread_over
+from jaxes.loop import Task, active, advance, begin, finish, prepare, record_buffer, rows_of
 from jaxes.pytree import pytree
 from jaxes.result import Result
 from jaxes.stages import Staged
@@ -117,7 +116,7 @@ def drive(
     devices = batch.layout.devices
     ended = devices.agreed(interrupted())
     while batch.gather(bool(ended)):
-        done = batch.advance(min(other.most for other in (keeper, watch) if other is not None) if keeper or watch else LIMIT)
+        done = batch.advance(min((other.most for other in (keeper, watch) if other is not None), default=LIMIT))
         look = batch.look
         over = (report is not None and _is_true(report(look))) or batch.broken
         ended = StopReason.INTERRUPTED if over else interrupted()  # asked last: a callback may take long
@@ -177,25 +176,10 @@ class Batch:
             self.progress, self.records = self.started()
         else:
             self._restore(snapshot)
-        if self.layout.devices.sharing == "islands":
-            self.progress = self._spread(self.progress)
+        devices = self.layout.devices
+        if devices.mesh is not None and devices.sharing == "islands":
+            self.progress = spread_over("minimize", devices.mesh, self.progress, 1)
         self._look()
-
-    def _spread(self, progress: Progress) -> Progress:
-        """With the islands of every run on several devices."""
-        mesh = self.layout.devices.mesh
-        assert mesh is not None
-        marks = of_islands(progress.state)
-        count = {leaf.shape[1] for leaf, mine in zip(*map(jax.tree.leaves, (progress.state, marks)), strict=True) if mine}
-        if any(islands % mesh.size for islands in count):
-            raise ValueError(f"minimize(devices=...) must be as many as divide {max(count)} islands, got {mesh.size}.")
-
-        def put(leaf, mine):
-            spec = PartitionSpec(None, tuple(mesh.axis_names)) if mine else PartitionSpec()
-            return jax.device_put(leaf, NamedSharding(mesh, spec))
-
-        whole = jax.tree.map(lambda _: False, progress)
-        return jax.tree.map(put, progress, dataclasses.replace(whole, state=marks))
 
     def _look(self) -> None:
         self.seen = jax.tree.map(np.asarray, _look(self.layout, self.leaves, self.progress))

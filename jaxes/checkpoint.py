@@ -31,6 +31,7 @@ import numpy as np
 from jaxes.checks import check_integer, check_seconds
 from jaxes.devices import Devices
 from jaxes.loop import Task
+from jaxes.random import PARTITIONABLE, is_key
 from jaxes.strategy import LIMIT
 
 FORMAT = 1
@@ -90,7 +91,6 @@ class Keeper:
         self.part, self.parts = 0, 1
         self.unsaved: dict[str, Any] = {}  # results of parts that are over
         self.generations, self.saved = 0, time.monotonic()  # since and when the latest snapshot was taken
-
         with contextlib.ExitStack() as held:
             self._open(held, about)
             self.running = held.enter_context(self._manager("running", checkpoint.keep))
@@ -240,8 +240,18 @@ class Keeper:
                     raise ValueError(f"the checksums of {', '.join(wrong)} are others")
         return {name: _tree(like, arrays.get(name, {})) for name, like in likes.items()}
 
-    def _understood(self, manager: Any, step: int) -> Any:
-        return _Understood(f"{self.owner}(checkpoint=...): {manager.directory / str(step)}")
+    @contextlib.contextmanager
+    def _understood(self, manager: Any, step: int) -> Iterator[None]:
+        """Errors of what reads a step, as one that tells what to do."""
+        try:
+            yield
+        except Damaged:
+            raise
+        except Exception as error:
+            raise Damaged(
+                f"{self.owner}(checkpoint=...): {manager.directory / str(step)} is damaged ({type(error).__name__}: "
+                f"{str(error)[:200]}). Remove this folder: the runs then go on from the checkpoint before it, or anew."
+            ) from error
 
 
 @contextlib.contextmanager
@@ -255,23 +265,6 @@ def keeping(owner: str, checkpoint: Checkpoint | None, about: Any, devices: Devi
         yield keeper
     finally:
         keeper.close()
-
-
-class _Understood:
-    """Errors of what reads a folder, as one that tells what to do."""
-
-    def __init__(self, where: str):
-        self.where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, Damaged):
-            raise Damaged(
-                f"{self.where} is damaged ({type(error).__name__}: {str(error)[:200]}). Remove this folder: the runs then go "
-                "on from the checkpoint before it, or anew."
-            ) from error
 
 
 class Damaged(ValueError):
@@ -344,8 +337,7 @@ def about_task(task: Task, axes: tuple[int | None, ...], keys: jax.Array, genera
 
     objective = task.objective
     said = {"jaxes": jaxes.__version__, "generations": str(generations), "history": str(task.every), "runs": str(keys.shape[0])}
-    partitionable = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
-    said["random numbers"] = f"{jax.random.key_impl(keys)}, jax_threefry_partitionable={partitionable}"
+    said["random numbers"] = f"{jax.random.key_impl(keys)}, {PARTITIONABLE}={getattr(jax.config, PARTITIONABLE)}"
     for name, value in (
         ("space's dtype", task.strategy.space.dtype),
         ("strategy", task.strategy),
@@ -401,7 +393,10 @@ def in_words(name: str, value: Any, around: tuple[int, ...] = ()) -> dict[str, s
     elif isinstance(value, functools.partial):
         parts = {"function": value.func, "args": value.args, "keywords": value.keywords}
     elif callable(value) and hasattr(value, "__qualname__"):
-        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if _is_full(cell)]
+        cells = []
+        for cell in getattr(value, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # it is empty
+                cells.append(cell.cell_contents)
         # Lists and dicts may be what the function notes down as it is called.
         parts = {f"closure {i}": type(cell) if isinstance(cell, MUTABLE) else cell for i, cell in enumerate(cells)}
     else:
@@ -418,14 +413,6 @@ def _without_addresses(text: str) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-def _is_full(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
-
-
 def _differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
     """In words, the first few."""
     names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
@@ -439,21 +426,17 @@ def _digest(*parts: bytes) -> str:
 
 def _data(leaf: Any) -> np.ndarray:
     """An array, of a key too."""
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
 
 
 def _arrays(tree: Any) -> dict[str, Any]:
     """Number of a leaf -> the array, or how it looks; what is empty has nothing to say."""
     found = {}
     for i, leaf in enumerate(jax.tree.leaves(tree)):
-        if _is_key(leaf):
+        if is_key(leaf):
             data = jax.random.key_data
             leaf = data(leaf) if isinstance(leaf, jax.Array) else jax.eval_shape(data, leaf)
-        if np.size(leaf) if not hasattr(leaf, "size") else leaf.size:
+        if leaf.size:
             found[f"{i:05d}"] = leaf
     return found
 
@@ -467,7 +450,7 @@ def _tree(like: Any, arrays: dict[str, Any]) -> Any:
         array = arrays.get(f"{i:05d}")
         if array is None:
             array = np.zeros(leaf.shape, leaf.dtype)
-        elif _is_key(leaf):
+        elif is_key(leaf):
             array = jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(jnp.empty((), leaf.dtype)))
         elif array.dtype != leaf.dtype:
             raise ValueError(f"dtype {array.dtype.name} where {leaf.dtype.name} was expected")

@@ -22,6 +22,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxes.checks import check_integer
+from jaxes.random import is_key
 
 Sharing = Literal["runs", "population", "islands"]
 
@@ -69,9 +70,10 @@ class Devices:
 
     def gathered(self, tree: Any) -> Any:
         """Inside of what is `mapped`: arrays of one device's runs (leading axis) as those of all runs."""
-        if self.shares == 1:
+        if self.mesh is None or self.shares == 1:
             return tree
-        return jax.tree.map(lambda leaf: lax.all_gather(leaf, tuple(self.mesh.axis_names), tiled=True), tree)  # type: ignore[union-attr]
+        names = tuple(self.mesh.axis_names)
+        return jax.tree.map(lambda leaf: lax.all_gather(leaf, names, tiled=True), tree)
 
     def place(self, tree: Any, axes: Any) -> Any:
         """Arrays, on the devices. Every process has all of them."""
@@ -79,7 +81,7 @@ class Devices:
             return tree
 
         def put(axis, leaf):
-            if not jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+            if not is_key(leaf):
                 return jax.device_put(np.asarray(leaf), self.sharding(axis))
             data = jax.device_put(np.asarray(jax.random.key_data(leaf)), self.sharding(axis))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
@@ -111,7 +113,9 @@ class Devices:
 
 def fetched(leaf: Any) -> Any:
     """An array as a NumPy array, in every process; keys stay keys."""
-    if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+    if is_key(leaf):
+        if leaf.is_fully_addressable:
+            return leaf
         return jax.random.wrap_key_data(fetched(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
     if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
         return np.asarray(leaf)

@@ -258,12 +258,17 @@ def has_islands(strategy: Strategy) -> bool:
 def spread(state: Any, devices: Sequence[Any] | None = None) -> Any:
     """The state of a run with its islands on several devices, as many on each; `run(state=...)` then evaluates and tells each
     of them where it lies. What they share is on all devices. Default: `jax.devices()`."""
-    devices, marks = jax.devices() if devices is None else devices, of_islands(state)
-    for islands in {leaf.shape[0] for leaf, mine in zip(*map(jax.tree.leaves, (state, marks)), strict=True) if mine}:
-        if islands % len(devices):
-            raise ValueError(f"spread(devices=...) must be as many as divide {islands} islands, got {len(devices)}.")
-    mesh = Mesh(np.asarray(devices), ("devices",))
-    whole, part = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("devices"))
+    return spread_over("spread", Mesh(np.asarray(jax.devices() if devices is None else devices), ("devices",)), state, 0)
+
+
+def spread_over(owner: str, mesh: Mesh, state: Any, axis: int) -> Any:
+    """The same over a mesh, for a pytree with states whose axis of islands is another."""
+    marks = of_islands(state)
+    for islands in {leaf.shape[axis] for leaf, mine in zip(*map(jax.tree.leaves, (state, marks)), strict=True) if mine}:
+        if islands % mesh.size:
+            raise ValueError(f"{owner}(devices=...) must be as many as divide {islands} islands, got {mesh.size}.")
+    whole = NamedSharding(mesh, PartitionSpec())
+    part = NamedSharding(mesh, PartitionSpec(*[None] * axis, tuple(mesh.axis_names)))
     return jax.tree.map(lambda leaf, mine: jax.device_put(leaf, part if mine else whole), state, marks)
 
 

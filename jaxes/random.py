@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARTITIONABLE = "jax_threefry_partitionable"
+PARTITIONABLE = "jax_threefry_partitionable"
 _PARITY = np.uint32(0x1BD11BDA)
 
 
@@ -75,8 +75,13 @@ def _uniform(key: jax.Array, count: jax.Array, dtype: np.dtype) -> jax.Array:
     return lax.bitcast_convert_type(unit, dtype) - one
 
 
+def is_key(leaf: Any) -> bool:
+    """Whether an array, or what looks like one, is one of keys."""
+    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+
+
 def _is_threefry(key: jax.Array) -> bool:
-    return str(jax.random.key_impl(key)) == "threefry2x32" and getattr(jax.config, _PARTITIONABLE)
+    return str(jax.random.key_impl(key)) == "threefry2x32" and getattr(jax.config, PARTITIONABLE)
 
 
 def _threefry(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:

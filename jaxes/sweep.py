@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxes.batch import Axes, Batch, drive, keys_of_runs, size_of
 from jaxes.checkpoint import Checkpoint, Keeper, about_task, as_checkpoint, keeping
 from jaxes.checks import as_key, check_integer, check_seconds
-from jaxes.devices import Devices, as_devices, memory_limit
+from jaxes.devices import Devices, as_devices, fetched, memory_limit
 from jaxes.interrupts import Interrupts
 from jaxes.loop import Task, check_generations, make_task
 from jaxes.objective import check_objective
@@ -181,9 +181,7 @@ def sweep(
         others = [dataclasses.replace(task, **cells[i]) for i in members]
         tasks.append((members, *_stack(others)))
 
-    groups_of_runs = []
-    for members, task, in_axes in tasks:
-        groups_of_runs.append(_Group(members, task, in_axes, keys, generations, shared))
+    groups_of_runs = [_Group(members, task, in_axes, keys, generations, shared) for members, task, in_axes in tasks]
     _divide(groups_of_runs, chunk, max_memory, shared)
     total = len(cells) * repeats
     collected: Any = [None] * len(cells)
@@ -277,7 +275,7 @@ class _Group:
             part = drive(self._batch(first), interrupted=interrupted, keeper=keeper, watch=watch)
             if keeper is not None:
                 keeper.part += 1
-            part = jax.tree.map(_host, part)
+            part = jax.tree.map(fetched, part)
             watch.part(len(part.generations), int(np.sum(part.evaluations)))
             if self.chunk < self.total:  # one copy of all, whatever the number of chunks
                 whole = results if first else jax.tree.map(lambda leaf: _room(leaf, self.total), part)
@@ -421,7 +419,7 @@ def _stack(tasks: list[Task]) -> tuple[Task, Axes]:
     leaves, axes = [], []
     for column in columns:
         same = all(leaf is column[0] or bool(np.all(leaf == column[0])) for leaf in column[1:])
-        leaves.append(column[0] if same else _stacked(tuple(map(_host, column))))
+        leaves.append(column[0] if same else _stacked(tuple(map(fetched, column))))
         axes.append(None if same else 0)
     return structure.unflatten(leaves), tuple(axes)
 
@@ -439,10 +437,6 @@ def _assemble(cells: list[Any]) -> Result:
     if len({(jax.tree.structure(cell), tuple(map(np.shape, jax.tree.leaves(cell)))) for cell in cells}) > 1:
         cells = [dataclasses.replace(cell, state=None) for cell in cells]
     return jax.tree.map(lambda *leaves: _stacked(leaves), *cells)
-
-
-def _host(leaf: Any) -> Any:
-    return leaf if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key) else np.asarray(leaf)
 
 
 def _room(leaf: Any, runs: int) -> Any:

@@ -76,7 +76,7 @@ class Watch:
         self.began = time.monotonic()
         self.lines = self.since = 0  # lines so far; generations since the last one
         self.over = self.spent = 0  # runs of parts that are over, and their evaluations
-        self.first: tuple[float, float] | None = None  # time and share done at the first look
+        self.first: tuple[float, float, int] | None = None  # time, generations and evaluations of the first look
         self.last = (self.began, 0.0, 0)  # time, generations and evaluations of the last record
 
     def __enter__(self) -> Watch:
@@ -97,17 +97,17 @@ class Watch:
     def look(self, look: Look, generations: int, last: bool = False) -> None:
         """After so many more generations; `last`: of these runs."""
         self.since += generations
-        now = time.monotonic()
         if self.bar is None and not self.verbose and self.write is None:
             return
-        done = (self.over + float(look.share.sum())) * self.generations
+        now, done, told = time.monotonic(), (self.over + float(look.share.sum())) * self.generations, self._told(look)
+        self.first = self.first or (now, done, told["evaluations"])
         if self.bar is not None:
-            self._update(look, done)
+            self._update(told, now, done)
         if self.verbose and (self.since >= self.verbose or last):
             self.since = 0
-            self._line(look)
+            self._line(look, told)
         if self.write is not None and (now - self.last[0] >= EVERY or last):
-            self.write(self.record(look, done, now))
+            self.write(self._record(told, now, done))
 
     def part(self, runs: int, evaluations: int) -> None:
         """So many more runs are over."""
@@ -116,63 +116,52 @@ class Watch:
         if self.bar is not None:
             self.bar.update(self.over * self.generations - self.bar.n)
 
-    def record(self, look: Look, done: float, now: float) -> dict[str, float]:
-        """Column -> number."""
+    def _told(self, look: Look) -> dict[str, Any]:
+        """What one look tells: most columns of a log, and what the bar and lines have instead."""
         fitness = -look.fitness if self.maximise else look.fitness
         best, order = (fitness.max(), (75, 50, 25)) if self.maximise else (fitness.min(), (25, 50, 75))
         quartiles = np.percentile(fitness, order, method="nearest")
-        evaluations = self.spent + int(look.spent.sum(dtype=np.int64))
-        if self.first is None:
-            self.first = now, done
-        paced = (done - self.first[1]) / (now - self.first[0]) if now > self.first[0] else 0.0
-        left = (self.total * self.generations - done) / paced if paced > 0 else math.nan
-        before, self.last = self.last, (now, done, evaluations)
-        passed = max(now - before[0], 1e-9)
-        values = (
-            now - self.began,
-            int(look.generation.max()),
-            evaluations,
-            best,
-            *quartiles,
-            np.median(look.step_size),
-            (self.over + np.sum(~look.active)) / self.total,
-            look.occupancy,
-            (done - before[1]) / passed,
-            (evaluations - before[2]) / passed,
-            left,
-        )
-        return dict(zip(COLUMNS, (float(value) for value in values), strict=True))
+        return {
+            "generation": int(look.generation.max()),
+            "evaluations": self.spent + int(look.spent.sum(dtype=np.int64)),
+            "best": best,
+            **dict(zip(("quartile_1", "median", "quartile_3"), quartiles, strict=True)),
+            "middle": np.median(fitness),  # of a log it is the fitness of a run, also of an even number of them
+            "step_size": np.median(look.step_size),
+            "finished": (self.over + np.sum(~look.active)) / self.total,
+            "occupancy": look.occupancy,
+        }
 
-    def _update(self, look: Look, done: float) -> None:
-        fitness = -look.fitness if self.maximise else look.fitness
-        best = np.argmin(look.fitness)
-        shown = {"best": f"{fitness[best]:.4g}"}
-        if self.total > 1:
-            shown |= {"median": f"{np.median(fitness):.4g}"}
-        shown |= {"sigma": f"{np.median(look.step_size):.2g}"}
-        if self.total > 1:
-            shown |= {"finished": f"{(self.over + np.sum(~look.active)) / self.total:.0%}"}
-        evaluations = self.spent + int(look.spent.sum(dtype=np.int64))
-        if self.first is None:
-            self.first = time.monotonic(), done
-            self.evaluated = evaluations
-        elif (passed := time.monotonic() - self.first[0]) > 0:
-            shown |= {"eval/s": f"{(evaluations - self.evaluated) / passed:.3g}"}
+    def _record(self, told: dict[str, Any], now: float, done: float) -> dict[str, float]:
+        """Column -> number, of all."""
+        assert self.first is not None
+        paced = (done - self.first[1]) / (now - self.first[0]) if now > self.first[0] else 0.0
+        before, self.last = self.last, (now, done, told["evaluations"])
+        passed = max(now - before[0], 1e-9)
+        values = {"seconds": now - self.began} | told
+        values["generations_per_second"] = (done - before[1]) / passed
+        values["evaluations_per_second"] = (told["evaluations"] - before[2]) / passed
+        values["seconds_left"] = (self.total * self.generations - done) / paced if paced > 0 else math.nan
+        return {name: float(values[name]) for name in COLUMNS}
+
+    def _update(self, told: dict[str, Any], now: float, done: float) -> None:
+        assert self.first is not None
+        several = self.total > 1
+        shown = {"best": f"{told['best']:.4g}"}
+        shown |= {"median": f"{told['middle']:.4g}"} if several else {}
+        shown |= {"sigma": f"{told['step_size']:.2g}"}
+        shown |= {"finished": f"{told['finished']:.0%}"} if several else {}
+        if now > self.first[0]:
+            shown |= {"eval/s": f"{(told['evaluations'] - self.first[2]) / (now - self.first[0]):.3g}"}
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update(round(done) - self.bar.n)
 
-    def _line(self, look: Look) -> None:
+    def _line(self, look: Look, told: dict[str, Any]) -> None:
         """What its authors print of the strategy of the best run, and how the others are."""
-        fitness = -look.fitness if self.maximise else look.fitness
-        evaluations = self.spent + int(look.spent.sum(dtype=np.int64))
-        row: dict[str, Any] = {
-            "gen": int(look.generation.max()),
-            "evals": evaluations,
-            "best": fitness[np.argmin(look.fitness)],
-        }
-        row |= {name: float(value) for name, value in look.columns().items()}
+        row = {"gen": told["generation"], "evals": told["evaluations"], "best": told["best"]}
+        row |= {name: float(value) for name, value in look.columns().items()}  # by all processes
         if self.total > 1:
-            row |= {"median": np.median(fitness), "finished": (self.over + np.sum(~look.active)) / self.total}
+            row |= {"median": told["middle"], "finished": told["finished"]}
         if not self.speaks:
             return
         if self.lines % HEADING == 0:
