@@ -51,17 +51,17 @@ def main():
     task = {
         "strategy": jaxes.CMAES(space, lam=8, sigma={"speed": 10.0, "angle": 0.2}),
         "generations": 3 if options.quick else 40,
-        "host": True,
         "args": __file__,  # anything: it is the function's second argument
-        "timeout": 60,  # seconds, after which a simulation counts as failed
     }
-    result = jaxes.minimize(objective, **task)
+    result = jaxes.minimize(
+        objective, **task, host=jaxes.Host(timeout=60)
+    )  # seconds, after which a simulation counts as failed
     show("threads", result)
 
     from dask.distributed import Client, LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
-        same = jaxes.minimize(objective, **task, executor=client.get_executor(), workers=2)
+        same = jaxes.minimize(objective, **task, host=jaxes.Host(client.get_executor(), workers=2, timeout=60))
     show("Dask", same)
     print("\nthe same numbers:", bool(same.fitness == result.fitness))
 

@@ -3,6 +3,7 @@
 from jaxes import analysis, problems
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.checkpoint import Checkpoint
+from jaxes.host import Host
 from jaxes.islands import Islands
 from jaxes.loop import run
 from jaxes.minimize import Report, minimize
@@ -67,6 +68,7 @@ __all__ = [
     "ElitistCMAES",
     "GuidedES",
     "History",
+    "Host",
     "IAMaLGaM",
     "Islands",
     "NoiseReuseES",

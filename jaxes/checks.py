@@ -32,12 +32,12 @@ def check_integer(owner: str, name: str, value: Any, at_least: int) -> int:
     return value
 
 
-def check_seconds(owner: str, seconds: Any) -> None:
+def check_seconds(owner: str, seconds: Any, name: str = "seconds") -> None:
     """A time that is positive."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.number):
-        raise TypeError(f"{owner}(seconds=...) must be a number of seconds, got {seconds!r}.")
+        raise TypeError(f"{owner}({name}=...) must be a number of seconds, got {seconds!r}.")
     if not seconds > 0:
-        raise ValueError(f"{owner}(seconds=...) must be positive, got {seconds!r}.")
+        raise ValueError(f"{owner}({name}=...) must be a positive number of seconds, got {seconds!r}.")
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from jaxes.analysis import Runtimes, compare, ert_table, group_table, plot_ecdf
 from jaxes.analysis.table import Table, plain
 from jaxes.bounds import Clip, Reflect, Resample, Smooth, Wrap
 from jaxes.checkpoint import Checkpoint, contents, read
+from jaxes.host import Host
 from jaxes.islands import Islands
 from jaxes.minimize import budgeted, minimize
 from jaxes.operators.step_size import OneFifth, SelfAdaptation
@@ -356,6 +357,16 @@ def _long(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names} | {"checkpoint": checkpoint, "progress": _progress(options)}
 
 
+def _host(options: argparse.Namespace) -> bool | Host:
+    """Who evaluates the objective, if it is not JAX."""
+    given = {name: getattr(options, name) for name in ("executor", "workers", "timeout")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not options.host:
+        names = ", ".join(f"--{name}" for name in given)
+        raise ValueError(f"{names} needs --host: an objective in JAX is compiled, and runs by itself.")
+    return Host(**given) if options.host else False
+
+
 def _run(options: argparse.Namespace) -> int:
     objective, strategy, stop = _task(options)
     result = minimize(
@@ -367,10 +378,7 @@ def _run(options: argparse.Namespace) -> int:
         stop=stop,
         history=bool(options.plot),
         maximise=options.maximise,
-        host=options.host,
-        executor=options.executor,
-        workers=options.workers,
-        timeout=options.timeout,
+        host=_host(options),
         **_long(options),
     )
     table = result.table(options.target)
@@ -593,7 +601,20 @@ def _value(text: str) -> Any:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    hidden = ("call", "command", "arguments", "plot", "json", "csv", "progress", "verbose", "log", "profile", "every")
+    hidden = (
+        "call",
+        "command",
+        "arguments",
+        "plot",
+        "json",
+        "csv",
+        "progress",
+        "verbose",
+        "log",
+        "profile",
+        "every",
+        "checkpoint",
+    )
     return {name: value for name, value in vars(options).items() if name not in hidden}
 
 

@@ -10,7 +10,6 @@ import collections
 import dataclasses
 import functools
 import math
-import numbers
 import os
 import pickle
 import queue
@@ -25,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes.batch import INTERVAL, Batch, _look, _prepare
-from jaxes.checks import check_integer
+from jaxes.checks import check_integer, check_seconds
 from jaxes.executors import Crash, NotStarted, Processes, Threads, error_in_words
 from jaxes.loop import Task, _written, in_stage, learn
 from jaxes.objective import as_objective
@@ -172,79 +171,93 @@ def _tell(layout, stage, leaves, progress, records, x, asked, mine, fitness):
     return progress, records, _look(layout, leaves, progress)
 
 
-def as_evaluator(
-    host: Any, objective: Any, args: Any, batched: bool, stochastic: bool, executor: Any, workers: Any, timeout: Any, memo: Any
-) -> Evaluator | None:
-    """What evaluates the objective on the host, if `minimize` is to."""
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """How `minimize` evaluates an objective outside of JAX; checked when it is made.
+
+    Args:
+        executor: who evaluates. "thread" (default): threads, for what waits for something else, such as a subprocess, or lets
+            go of Python's lock, as most of NumPy does; anything can be called. "process": processes that do Python in
+            parallel, and may crash, for functions that can be pickled; a script then needs the usual
+            `if __name__ == "__main__":`. What crashes its process is evaluated again, and is a failure the second time. Or
+            any object with the `submit` of `concurrent.futures`, such as Dask's `client.get_executor()`; it is left open.
+        workers: how many evaluations at once; default: as many as there are cores. For an executor of your own, how many are
+            submitted at once; default all.
+        timeout: seconds after which an evaluation is a failure. A process is killed then. A thread cannot be: it is left to
+            itself, and another takes its place. So is what an executor of your own evaluates, where it keeps its worker
+            until it ends; `workers` must be given for one.
+        memo: True evaluates equal candidates once within a call of `minimize`. It remembers all.
+    """
+
+    executor: Any = "thread"
+    workers: int | None = None
+    timeout: float | None = None
+    memo: bool = False
+
+    def __post_init__(self):
+        if not self.own and not callable(getattr(self.executor, "submit", None)):
+            raise TypeError(
+                'Host(executor=...) must be "thread", "process", or an executor with the method submit(function, *arguments), '
+                f"got {self.executor!r}."
+            )
+        if self.workers is not None:
+            check_integer("Host", "workers", self.workers, at_least=1)
+        if self.timeout is not None:
+            check_seconds("Host", self.timeout, "timeout")
+            if not self.own and self.workers is None:
+                raise ValueError(
+                    "Host(timeout=...) with an executor of your own needs workers=, how many evaluations it does at once: what "
+                    "is known is when they are submitted, and no more than that many will be."
+                )
+        if not isinstance(self.memo, bool | np.bool_):
+            raise TypeError(f"Host(memo=...) must be True or False, got {self.memo!r}.")
+
+    @property
+    def own(self) -> bool:
+        """Whether the workers are those of jaxes."""
+        return isinstance(self.executor, str) and self.executor in ("thread", "process")
+
+
+def as_host(host: Any) -> Host | None:
+    if isinstance(host, Host):
+        return host
     if not isinstance(host, bool | np.bool_):
-        raise TypeError(f"minimize(host=...) must be True or False, got {host!r}.")
-    if host:
-        return Evaluator(objective, args, batched, stochastic, executor, workers, timeout, memo)
-    for name, value in {"executor": executor, "workers": workers, "timeout": timeout, "memo": memo or None}.items():
-        if value is not None:
-            raise ValueError(f"minimize({name}=...) needs host=True: an objective in JAX is compiled, and runs by itself.")
-    return None
+        raise TypeError(f"minimize(host=...) must be True, False or a jaxes.Host, got {host!r}.")
+    return Host() if host else None
 
 
 class Evaluator:
-    """A function that is evaluated by an executor; the arguments are those of `minimize`. Within `with`, its workers exist."""
+    """A function that is evaluated by the workers of a `Host`, which exist within `with`."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        args: Any,
-        batched: bool,
-        stochastic: bool,
-        executor: Any,
-        workers: int | None,
-        timeout: float | None,
-        memo: bool,
-    ):
+    def __init__(self, host: Host, function: Callable[..., Any], args: Any, batched: bool, stochastic: bool):
         as_objective(function, batched=batched, stochastic=stochastic)  # refuses what is none
-        self.function, self.args = function, () if args is None else (args,)
-        self.batched, self.stochastic = batched, stochastic
-        self.executor: Any = "thread" if executor is None else executor
-        self.own = isinstance(self.executor, str) and self.executor in ("thread", "process")
-        if not self.own and not callable(getattr(self.executor, "submit", None)):
-            raise TypeError(
-                'minimize(executor=...) must be "thread", "process", or an executor with the method submit(function, '
-                f"*arguments), got {executor!r}."
-            )
-        self.workers = None if workers is None else check_integer("minimize", "workers", workers, at_least=1)
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout > 0):
-            raise ValueError(f"minimize(timeout=...) must be a positive number of seconds, got {timeout!r}.")
-        self.timeout = math.inf if timeout is None else float(timeout)
-        if not self.own and timeout is not None and workers is None:
-            raise ValueError(
-                "minimize(timeout=...) with an executor of your own needs workers=, how many evaluations it does at once: what "
-                "is known is when they are submitted, and no more than that many will be."
-            )
-        if not isinstance(memo, bool | np.bool_):
-            raise TypeError(f"minimize(memo=...) must be True or False, got {memo!r}.")
-        if memo and (batched or stochastic):
-            raise ValueError(f"minimize(memo=True) makes no sense with {'batched' if batched else 'stochastic'}=True.")
-        if self.executor == "process":
+        if host.memo and (batched or stochastic):
+            raise ValueError(f"Host(memo=True) makes no sense with {'batched' if batched else 'stochastic'}=True.")
+        if host.executor == "process":
             try:
                 pickle.dumps(function)
             except Exception as error:
                 raise TypeError(
-                    'minimize(executor="process") needs an objective that can be pickled, such as a function at the top level '
+                    'Host(executor="process") needs an objective that can be pickled, such as a function at the top level '
                     f"of a module, got {function!r}: {error_in_words(error)}."
                 ) from error
-        self.known: dict[bytes, float] | None = {} if memo else None
+        self.host, self.function, self.args = host, function, () if args is None else (args,)
+        self.batched, self.stochastic = batched, stochastic
+        self.timeout = math.inf if host.timeout is None else float(host.timeout)
+        self.known: dict[bytes, float] | None = {} if host.memo else None
         self.counts = Counts()
         self.first_error: BaseException | None = None
 
     def __enter__(self) -> Evaluator:
-        self.idle, self.pool = True, self.executor  # `idle`: no evaluation was left to itself
+        self.idle, self.pool = True, self.host.executor  # `idle`: no evaluation was left to itself
         self.done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        if self.own:
-            workers = self.workers or os.cpu_count() or 1
-            self.pool = Threads(workers) if self.executor == "thread" else Processes(workers, self.function)
+        if self.host.own:
+            workers = self.host.workers or os.cpu_count() or 1
+            self.pool = Threads(workers) if self.pool == "thread" else Processes(workers, self.function)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self.own:
+        if self.host.own:
             self.pool.close(self.idle)
 
     def measure(self, asked: dict[int, Asked], interrupted: Callable[[], Any]) -> dict[int, np.ndarray] | None:
@@ -299,7 +312,7 @@ class Evaluator:
     def _evaluate(self, calls: list[Call], interrupted: Callable[[], Any]) -> bool:
         """Writes what the calls return; False if interrupted."""
         waiting = collections.deque(calls)
-        most = len(calls) if self.own or self.workers is None else self.workers
+        most = len(calls) if self.host.own or self.host.workers is None else self.host.workers
         running: dict[Any, Call] = {}
         tick = min(TICK, self.timeout / 4)
         next_look = time.monotonic() + tick
@@ -325,7 +338,7 @@ class Evaluator:
                     return False
                 for future in [future for future, call in running.items() if self._is_late(call, future)]:
                     self._lose(running.pop(future), "late", TimeoutError(f"it took more than {self.timeout:g} s"))
-                    self.pool.abandon(future) if self.own else future.cancel()
+                    self.pool.abandon(future) if self.host.own else future.cancel()
                 next_look = time.monotonic() + tick
             return True
         finally:
@@ -334,7 +347,7 @@ class Evaluator:
                 future.cancel()
 
     def _is_late(self, call: Call, future: Any) -> bool:
-        began = future.began if self.own else call.submitted
+        began = future.began if self.host.own else call.submitted
         return began is not None and time.monotonic() - began > self.timeout
 
     def _settled(self, call: Call, future: Any) -> bool:
@@ -346,7 +359,9 @@ class Evaluator:
         if error is None:
             call.fitness[:] = self._numbers(future.result(), call.fitness.size)
             self.counts.evaluated += call.fitness.size
-        elif isinstance(error, NotStarted if self.own else BrokenExecutor) and not (self.own and self.counts.evaluated):
+        elif isinstance(error, NotStarted if self.host.own else BrokenExecutor) and not (
+            self.host.own and self.counts.evaluated
+        ):
             raise error
         elif not isinstance(error, Crash | NotStarted):
             self._lose(call, "failed", error)

@@ -261,12 +261,18 @@ def spread(state: Any, devices: Sequence[Any] | None = None) -> Any:
     return spread_over("spread", Mesh(np.asarray(jax.devices() if devices is None else devices), ("devices",)), state, 0)
 
 
-def spread_over(owner: str, mesh: Mesh, state: Any, axis: int) -> Any:
-    """The same over a mesh, for a pytree with states whose axis of islands is another."""
-    marks = of_islands(state)
-    for islands in {leaf.shape[axis] for leaf, mine in zip(*map(jax.tree.leaves, (state, marks)), strict=True) if mine}:
+def check_spread(owner: str, mesh: Mesh, state: Any, axis: int = 0) -> None:
+    """Refuses islands that cannot be shared equally; of a state, or of what looks like it."""
+    leaves, marks = jax.tree.leaves(state), jax.tree.leaves(of_islands(state))
+    for islands in {leaf.shape[axis] for leaf, mine in zip(leaves, marks, strict=True) if mine}:
         if islands % mesh.size:
             raise ValueError(f"{owner}(devices=...) must be as many as divide {islands} islands, got {mesh.size}.")
+
+
+def spread_over(owner: str, mesh: Mesh, state: Any, axis: int) -> Any:
+    """`spread` over a mesh, for a pytree with states whose axis of islands is another."""
+    check_spread(owner, mesh, state, axis)
+    marks = of_islands(state)
     whole = NamedSharding(mesh, PartitionSpec())
     part = NamedSharding(mesh, PartitionSpec(*[None] * axis, tuple(mesh.axis_names)))
     return jax.tree.map(lambda leaf, mine: jax.device_put(leaf, part if mine else whole), state, marks)

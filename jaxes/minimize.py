@@ -18,9 +18,9 @@ from jaxes.batch import Batch, Look, drive, keys_of_runs
 from jaxes.checkpoint import Checkpoint, about_task, as_checkpoint, in_words, keeping
 from jaxes.checks import as_key, check_integer, check_seconds
 from jaxes.devices import Sharing, as_devices
-from jaxes.host import Counts, HostBatch, as_evaluator, stand_in
+from jaxes.host import Counts, Evaluator, Host, HostBatch, as_host, stand_in
 from jaxes.interrupts import Interrupts
-from jaxes.islands import has_islands
+from jaxes.islands import check_spread, has_islands
 from jaxes.loop import check_generations, make_task
 from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
@@ -48,7 +48,7 @@ class Report:
     seconds: float  # since minimize was called
     best: Callable[[], Any]  # the best solution so far of all runs
     occupancy: float  # share of evaluated candidates that were of use: runs of a strategy of several stages share batches
-    counts: Counts | None = None  # with host=True, what became of the evaluations: how many failed, were late, crashed
+    counts: Counts | None = None  # with host=..., what became of the evaluations: how many failed, were late, crashed
 
 
 def minimize(
@@ -75,11 +75,7 @@ def minimize(
     batched: bool = False,
     stochastic: bool = False,
     maximise: bool = False,
-    host: bool = False,
-    executor: Any = None,
-    workers: int | None = None,
-    timeout: float | None = None,
-    memo: bool = False,
+    host: bool | Host = False,
 ) -> Result:
     """Minimises an objective, shows progress, and can be interrupted.
 
@@ -109,22 +105,11 @@ def minimize(
             islands of `Islands` or else the candidates of each population, for an objective that takes long. Default: one
             device, JAX's default one.
         args, stop, record, targets, batched, stochastic, maximise: as in `jaxes.run`.
-        host: True evaluates the objective outside of JAX, a candidate a call, those of all runs at once: for Python functions,
-            subprocesses, simulators. Solutions have NumPy leaves; `args` may be anything; what is returned, anything that
-            `float` takes. With `stochastic`, the last argument is an integer seed below 2**32 that follows from `key`.
-            An exception is a failure: NaN, which counts as worst. The failures are counted (`Report.counts`, and a warning at
-            the end); when all of the first generation failed, the first error is raised.
-        executor: with `host`, who evaluates. "thread" (default): threads, for what waits for something else, such as a
-            subprocess, or lets go of Python's lock, as most of NumPy does; anything can be called. "process": processes that
-            do Python in parallel, and may crash, for functions that can be pickled; a script then needs the usual
-            `if __name__ == "__main__":`. What crashes its process is evaluated again, and is a failure the second time.
-            Or any object with the `submit` of `concurrent.futures`, such as Dask's `client.get_executor()`; it is left open.
-        workers: with `host`, how many evaluations at once; default: as many as there are cores. For an executor of your own,
-            how many are submitted at once; default all.
-        timeout: with `host`, seconds after which an evaluation is a failure. A process is killed then. A thread cannot be: it
-            is left to itself, and another takes its place. So is what an executor of your own evaluates, where it keeps its
-            worker until it ends; `workers` must be given for one.
-        memo: with `host`, True evaluates equal candidates once within this call. It remembers all.
+        host: True, or a `Host` that says by whom, evaluates the objective outside of JAX, a candidate a call, those of all
+            runs at once: for Python functions, subprocesses, simulators. Solutions have NumPy leaves; `args` may be anything;
+            what is returned, anything that `float` takes. With `stochastic`, the last argument is an integer seed below 2**32
+            that follows from `key`. An exception is a failure: NaN, which counts as worst. The failures are counted
+            (`Report.counts`, and a warning at the end); when all of the first generation failed, the first error is raised.
 
     Returns:
         `Result`, the same that `run` gives for the same key. Ctrl-C or SIGTERM ends the runs between two generations and
@@ -145,7 +130,8 @@ def minimize(
         history = max(1, -(-generations // 1000))
     if callback is not None and not callable(callback):
         raise TypeError(f"minimize(callback=...) must be a function of a jaxes.Report, got {callback!r}.")
-    evaluator = as_evaluator(host, objective, args, batched, stochastic, executor, workers, timeout, memo)
+    outside = as_host(host)
+    evaluator = None if outside is None else Evaluator(outside, objective, args, batched, stochastic)
     if evaluator is not None:
         objective, args, batched, stochastic = stand_in, None, True, False
     task = make_task("minimize", strategy, objective, args, stop, history, record, targets, batched, stochastic, maximise)
@@ -160,8 +146,12 @@ def minimize(
     shared = as_devices("minimize", devices, sharing)
     if shared.sharing == "islands" and shared.several_processes:
         raise ValueError("minimize(devices=...) must be of one process to share islands; of several, they share runs=n.")
+    if shared.sharing == "islands" and shared.mesh is not None:
+        check_spread("minimize", shared.mesh, jax.eval_shape(strategy.init, key))
     if shared.mesh is not None and evaluator is not None:
-        raise ValueError("minimize(devices=...) makes no sense with host=True: workers=... says how many evaluate at once.")
+        raise ValueError(
+            "minimize(devices=...) makes no sense with host=...: Host(workers=...) says how many evaluate at once."
+        )
     if shared.names is not None and batched:
         raise ValueError(
             "minimize(devices=..., batched=True) needs runs: a population that is evaluated at once is not shared."

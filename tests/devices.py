@@ -4,6 +4,7 @@ import tempfile
 
 import jax
 import numpy as np
+import pytest
 from jax.sharding import Mesh
 from variants import assert_same, box, exact
 
@@ -39,6 +40,8 @@ def checks():
     islands = jaxes.Islands(strategy, topology="torus")
     call["history"] = 7
     yield "islands", jaxes.minimize(exact, strategy=islands, **call), jaxes.minimize(exact, strategy=islands, devices=8, **call)
+    with pytest.raises(ValueError, match="as many as divide 3 islands, got 8"):
+        jaxes.minimize(pytest.fail, strategy=jaxes.Islands(strategy, islands=3), devices=8)
 
     grid = {"over": {"sigma": [0.1, 0.3, 0.5]}, "repeats": 7, "history": 5}
     swept = jaxes.sweep(strategy, exact, 0, 50, **grid).runs

@@ -18,13 +18,16 @@ import pytest
 import simulators
 from variants import assert_same, box, close, exact
 
-from jaxes import CMAES, DE, ES, Box, Restart, Stop, StopReason, minimize
+from jaxes import CMAES, DE, ES, Box, Host, Restart, Stop, StopReason, minimize
 from jaxes.cli import main
 from jaxes.host import Counts
 
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 compiled = functools.partial(minimize, progress=False, history=False)  # without history, no number of generations is a program
-on_host = functools.partial(compiled, host=True, workers=2)
+
+
+def on_host(objective, executor="thread", workers=2, timeout=None, memo=False, **options):
+    return compiled(objective, host=Host(executor, workers, timeout, memo), **options)
 
 
 class Counted:
@@ -272,7 +275,7 @@ def test_an_executor_that_breaks_ends_the_run():
         on_host(simulators.exact, executor=Ours(breaks=10), strategy=STRATEGY)
 
 
-@pytest.mark.parametrize("executor", [None, Ours()])
+@pytest.mark.parametrize("executor", ["thread", Ours()])
 def test_ctrl_c_gives_up_the_generation_under_way(executor, capfd):
     released, calls = threading.Event(), itertools.count()
 
@@ -297,13 +300,10 @@ def test_a_callback_ends_it():
 
 
 BAD = {
-    "host": ({"host": 1}, TypeError, "host=...) must be True or False"),
-    "no host": ({"host": False, "workers": 3}, ValueError, "workers=...) needs host=True"),
-    "timeout without host": ({"host": False, "workers": None, "timeout": 3}, ValueError, "timeout=...) needs host=True"),
     "executor": ({"executor": "fork"}, TypeError, 'executor=...) must be "thread", "process", or an executor'),
     "workers": ({"workers": 0}, ValueError, "workers=...) must be at least 1"),
     "timeout": ({"timeout": 0}, ValueError, "timeout=...) must be a positive number of seconds, got 0"),
-    "NaN": ({"timeout": math.nan}, ValueError, "timeout=...) must be a positive number"),
+    "NaN": ({"timeout": math.nan}, ValueError, "Host(timeout=...) must be a positive number of seconds, got nan"),
     "timeout alone": ({"timeout": 1, "executor": Ours(), "workers": None}, ValueError, "needs workers="),
     "memo": ({"memo": "yes"}, TypeError, "memo=...) must be True or False"),
     "stochastic memo": ({"memo": True, "stochastic": True}, ValueError, "no sense with stochastic=True"),
@@ -313,6 +313,15 @@ BAD = {
     "objective": ({"objective": 3}, TypeError, "objective must be a function"),
     "arguments": ({"args": 5}, RuntimeError, "positional argument"),
 }
+
+
+def test_a_host_is_one():
+    with pytest.raises(TypeError, match=r"host=\.\.\.\) must be True, False or a jaxes.Host, got 1"):
+        compiled(simulators.exact, strategy=STRATEGY, host=1)
+    assert_same(
+        compiled(simulators.exact, strategy=STRATEGY, generations=2, host=True),
+        on_host(simulators.exact, strategy=STRATEGY, generations=2),
+    )
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -330,7 +339,7 @@ def test_from_a_shell(capsys, tmp_path):
     assert main([*where, "--host", "--workers", "2", "--timeout", "60"]) == 0
     assert "best fitness" in capsys.readouterr().out
     assert main([*where, "--workers", "2"]) == 2
-    assert "workers=...) needs host=True" in capsys.readouterr().err
+    assert "--workers needs --host" in capsys.readouterr().err
 
 
 def test_large_numbers_are_infinite():
