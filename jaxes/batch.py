@@ -30,6 +30,7 @@ from jaxes.devices import Devices, fetched
 from jaxes.islands import spread_over
 from jaxes.loop import Task, active, advance, begin, finish, prepare, record_buffer, rows_of
 from jaxes.pytree import pytree
+from jaxes.random import is_key
 from jaxes.result import Result
 from jaxes.stages import Staged
 from jaxes.strategy import LIMIT, StopReason
@@ -112,9 +113,12 @@ def drive(
     """
     if keeper is not None and (result := keeper.result(batch.result_like())) is not None:
         return result
-    batch.begin(None if keeper is None else keeper.snapshot(batch.snapshot_like()))
+    snapshot = None if keeper is None else keeper.snapshot(batch.snapshot_like())
+    ended = batch.layout.devices.agreed(interrupted())
+    if ended and snapshot is None:
+        return batch.not_begun(ended)
+    batch.begin(snapshot)
     devices = batch.layout.devices
-    ended = devices.agreed(interrupted())
     while batch.gather(bool(ended)):
         done = batch.advance(min((other.most for other in (keeper, watch) if other is not None), default=LIMIT))
         look = batch.look
@@ -245,6 +249,35 @@ class Batch:
         if self.layout.devices.mesh is None and self.runs == self.width:
             return result
         return jax.tree.map(lambda leaf: fetched(leaf)[: self.runs], result)
+
+    def not_begun(self, reason: StopReason) -> Result:
+        """The results of runs that ended for this reason before they began. Their solutions and states are not numbers, and
+        nothing is compiled."""
+
+        task = self.layout.structure.unflatten(self.leaves)
+
+        def blank(leaf):
+            if is_key(leaf):
+                return jnp.empty(leaf.shape, leaf.dtype)
+            return np.full(leaf.shape, np.nan if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0, leaf.dtype)
+
+        def filled(leaf, value):
+            if leaf is None:
+                return None
+            value = fetched(value)
+            return np.array(
+                np.broadcast_to(value[: self.runs] if np.ndim(value) == leaf.ndim else value, leaf.shape), leaf.dtype
+            )
+
+        result = jax.tree.map(blank, self.result_like())
+        return dataclasses.replace(
+            result,
+            fitness=filled(result.fitness, task.objective.sign(np.inf)),
+            stop_reason=filled(result.stop_reason, reason),
+            population_size=filled(result.population_size, task.strategy.evaluations),
+            target=filled(result.target, task.stop.target),
+            targets=filled(result.targets, None if task.targets is None else task.objective.sign(task.targets)),
+        )
 
     def result_like(self) -> Result:
         """What the results look like."""

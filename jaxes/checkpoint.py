@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 import warnings
 import zlib
@@ -199,12 +200,12 @@ class Keeper:
         if not self.unsaved:
             return
         parts = sorted(map(int, self.unsaved))
-        self._write(self.finished, parts[0], self.unsaved, {"parts": parts})
-        self.over |= dict.fromkeys(parts, parts[0])
-        self.unsaved = {}
+        if self._write(self.finished, parts[0], self.unsaved, {"parts": parts}):
+            self.over |= dict.fromkeys(parts, parts[0])
+            self.unsaved = {}
 
-    def _write(self, manager: Any, step: int, trees: dict[str, Any], about: dict[str, Any]) -> None:
-        """Trees of arrays as one step; whole, or not at all."""
+    def _write(self, manager: Any, step: int, trees: dict[str, Any], about: dict[str, Any]) -> bool:
+        """Trees of arrays as one step; whole, or not at all, if the disk is full: that ends no run, and is tried again."""
         arrays = jax.tree.map(_local, {name: _arrays(tree) for name, tree in trees.items()})
         sums = {} if self.devices.several_processes else jax.tree.map(_sum, arrays)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -212,8 +213,22 @@ class Keeper:
             arrays=self.orbax.args.PyTreeSave({name: of for name, of in arrays.items() if of}),
             about=self.orbax.args.JsonSave({"saved": now, "sums": sums} | about),
         )
-        manager.save(step, args=arguments, force=True)
-        manager.wait_until_finished()
+        try:
+            manager.save(step, args=arguments, force=True)
+            manager.wait_until_finished()
+        except Exception as error:
+            if self.devices.several_processes:  # the others wait
+                raise
+            for part in manager.directory.glob(f"{step}.*"):
+                shutil.rmtree(part, ignore_errors=True)
+            warnings.warn(
+                f"{self.owner}(checkpoint=...): {manager.directory / str(step)} could not be written ({type(error).__name__}: "
+                f"{str(error)[-200:]}). The runs go on, and it will be tried again; what was saved before is there.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return False
+        return True
 
     def _about(self, manager: Any, step: int) -> dict[str, Any]:
         with self._understood(manager, step):

@@ -134,7 +134,7 @@ def sweep(
 
     Returns:
         `SweepResult`. After Ctrl-C or SIGTERM, runs that were not finished have `StopReason.INTERRUPTED`, and runs that were
-        not begun a fitness of infinity (-infinity, if maximised) and 0 generations.
+        not begun a fitness of infinity (-infinity, if maximised), 0 generations, and NaN for the rest.
 
     Raises:
         ValueError, TypeError: before anything runs, naming the argument.

@@ -34,7 +34,7 @@ COLUMNS = (
     "occupancy",  # share of candidates that were of use
     "generations_per_second",  # of all runs, since the record before
     "evaluations_per_second",
-    "seconds_left",  # at this pace, if no run ends early
+    "seconds_left",  # at this pace, if no run ends early; 0 when the call is over
 )
 """Of a log."""
 
@@ -77,14 +77,17 @@ class Watch:
         self.lines = self.since = 0  # lines so far; generations since the last one
         self.over = self.spent = 0  # runs of parts that are over, and their evaluations
         self.first: tuple[float, float, int] | None = None  # time, generations and evaluations of the first look
+        self.record: dict[str, float] = {}  # the last one
         self.last = (self.began, 0.0, 0)  # time, generations and evaluations of the last record
 
     def __enter__(self) -> Watch:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: Any, *_: Any) -> None:
         if self.bar is not None:
             self.bar.close()
+        if self.write is not None and kind is None and self.record and self.record["finished"] < 1:
+            self.write(self.record | {"seconds": time.monotonic() - self.began, "seconds_left": 0.0})
         close = getattr(self.write, "close", None)
         if close is not None:
             close()
@@ -142,7 +145,8 @@ class Watch:
         values["generations_per_second"] = (done - before[1]) / passed
         values["evaluations_per_second"] = (told["evaluations"] - before[2]) / passed
         values["seconds_left"] = (self.total * self.generations - done) / paced if paced > 0 else math.nan
-        return {name: float(values[name]) for name in COLUMNS}
+        self.record = {name: float(values[name]) for name in COLUMNS}
+        return self.record
 
     def _update(self, told: dict[str, Any], now: float, done: float) -> None:
         assert self.first is not None
@@ -317,13 +321,13 @@ def picture(records: list[Mapping[str, float]], width: int, height: int) -> str:
 
 
 def watch(path: str | os.PathLike[str], seconds: float = 1.0, once: bool = False) -> None:
-    """Redraws the picture of a log in the terminal, until all its runs have stopped."""
+    """Redraws the picture of a log in the terminal, until the call that writes it is over."""
     while True:
         records = read_log(path) if Path(path).exists() else []
         size = os.get_terminal_size() if sys.stdout.isatty() else os.terminal_size((100, 24))
         if sys.stdout.isatty() and not once:
             print("\x1b[2J\x1b[H", end="")
         print(picture(records, min(size.columns, 120), max(8, min(size.lines - 3, 30))), flush=True)
-        if once or (records and records[-1]["finished"] >= 1):
+        if once or (records and (records[-1]["finished"] >= 1 or records[-1]["seconds_left"] == 0)):
             return
         time.sleep(seconds)

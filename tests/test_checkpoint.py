@@ -1,5 +1,7 @@
 """Runs that were stopped, killed or told to go on: nothing is lost, nothing is altered, and nothing foreign is read."""
 
+import errno
+import itertools
 import json
 import os
 import random
@@ -78,6 +80,32 @@ def test_sweeps_go_on(tmp_path):
 @pytest.mark.parametrize(("name", "entry"), [("CMAES", "minimize"), ("SHADE", "sweep"), ("Restart", "minimize")])
 def test_killed_at_any_moment(name, entry):
     assert kill.torment(name, entry, 2, random.Random(1), seconds=1.5) > 0
+
+
+@pytest.mark.parametrize("entry", ["minimize", "sweep"])
+def test_a_full_disk_ends_no_run(tmp_path, monkeypatch, entry):
+    import orbax.checkpoint
+
+    save, calls = orbax.checkpoint.CheckpointManager.save, itertools.count()
+
+    def full(self, step, **options):
+        if next(calls) % 3:
+            (self.directory / f"{step}.orbax-checkpoint-tmp").mkdir()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(self, step, **options)
+
+    def call(**options):
+        if entry == "minimize":
+            return jaxes.minimize(exact, strategy=jaxes.ES(box()), generations=60, **options)
+        return jaxes.sweep(jaxes.ES(box()), exact, 0, 30, over={"sigma": [0.1, 0.2, 0.3]}, chunk=1, **options).runs
+
+    expected = call()
+    monkeypatch.setattr(orbax.checkpoint.CheckpointManager, "save", full)
+    with pytest.warns(RuntimeWarning, match="could not be written .OSError: .*No space left.* runs go on"):
+        assert_same(call(checkpoint=jaxes.Checkpoint(tmp_path, generations=7)), expected)
+    assert not list(tmp_path.rglob("*tmp"))
+    monkeypatch.setattr(orbax.checkpoint.CheckpointManager, "save", save)
+    assert_same(call(checkpoint=tmp_path), expected)
 
 
 def test_a_limit_in_seconds():
@@ -206,9 +234,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             jaxes.Checkpoint("runs", **settings)
-    with pytest.raises(ValueError, match=r"minimize\(seconds=...\) must be positive, got -1"):
+    with pytest.raises(ValueError, match=r"minimize\(seconds=...\) must be a positive number of seconds, got -1"):
         jaxes.minimize(exact, **call, seconds=-1)
-    with pytest.raises(ValueError, match=r"sweep\(seconds=...\) must be positive, got -1"):
+    with pytest.raises(ValueError, match=r"sweep\(seconds=...\) must be a positive number of seconds, got -1"):
         jaxes.sweep(call["strategy"], exact, 0, 5, over={"sigma": [0.1]}, seconds=-1)
 
 

@@ -41,6 +41,27 @@ def test_chunks_change_nothing(chunk):
     assert_same(whole.runs.history.best, parts.runs.history.best)
 
 
+def test_runs_that_are_not_begun_look_like_others(monkeypatch):
+    call = {"over": {"mu": [2, 4], "sigma": [0.1, 0.3]}, "repeats": 3, "chunk": 4, "history": 5, "maximise": True}
+    call |= {"targets": [-9.0, -1.0], "stop": Stop(target=-1.0)}
+    whole = sweep(STRATEGY, exact, 0, 20, **call)
+    monkeypatch.setattr(jaxes.batch.Batch, "begin", pytest.fail)
+    never = sweep(STRATEGY, exact, 0, 20, **call, seconds=1e-9).runs
+    assert np.all(never.fitness == -np.inf)
+    assert np.all(never.stop_reason == StopReason.TIME)
+    assert not np.any(never.generations)
+    assert not np.any(never.hits)
+    assert np.all(np.isnan(never.solution))
+    for name in ("population_size", "target", "targets"):
+        assert_same(getattr(never, name), getattr(whole.runs, name))
+    assert jax.tree.structure(never) == jax.tree.structure(whole.runs)
+    for mine, other in zip(jax.tree.leaves(never), jax.tree.leaves(whole.runs), strict=True):
+        assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
+    restart = jaxes.Restart(STRATEGY, policy="plain")
+    restarts = sweep(restart, exact, 0, 20, over={"mutation_rate": [0.5, 1.0]}, seconds=1e-9).runs
+    assert np.all(restarts.state.generation == 0)  # with keys in it
+
+
 def test_one_compile_per_static_setting():
     traces = 0
 

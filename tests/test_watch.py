@@ -162,6 +162,15 @@ def test_pictures(tmp_path, often, capsys):
     assert "median" in text
 
 
+def test_a_watch_ends_with_a_call_that_was_ended(tmp_path, often, capsys):
+    path = tmp_path / "log.csv"
+    call = {"over": {"sigma": [0.1, 0.2, 0.3]}, "chunk": 1, "progress": False, "log": path, "seconds": 0.5}
+    jaxes.sweep(STRATEGY, exact, 0, 10**9, **call)
+    assert read_log(path)[-1]["finished"] == 0
+    watch(path)
+    assert "finished 0%" in capsys.readouterr().out
+
+
 def test_a_trace_is_written(tmp_path):
     jaxes.minimize(exact, strategy=STRATEGY, generations=3, profile=tmp_path / "trace")
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
