@@ -54,6 +54,7 @@ def test_the_same_call_goes_on(tmp_path):
     assert_same(jaxes.minimize(exact, **call, checkpoint=path, callback=pytest.fail), expected)
 
 
+@pytest.mark.quick
 def test_runs_of_several_stages_go_on_together_with_those_they_were_gathered_with(tmp_path, monkeypatch):
     monkeypatch.setattr(jaxes.batch, "WORTH", 0.0)  # in narrower batches
     strategy = jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop")
@@ -240,6 +241,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         jaxes.sweep(call["strategy"], exact, 0, 5, over={"sigma": [0.1]}, seconds=-1)
 
 
+@pytest.mark.quick
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of readers that orbax leaves behind
 def test_damaged_checkpoints_are_refused_and_the_one_before_is_good(tmp_path):
     call = {"strategy": jaxes.ES(box(), sigma=0.3), "generations": 40}

@@ -39,6 +39,7 @@ def test_runs_are_independent_and_do_not_depend_on_their_number():
     assert best.solution.shape == (3,)
 
 
+@pytest.mark.quick
 def test_the_first_thing_a_user_types():
     result = minimize(lambda x: jnp.sum(jnp.square(x - 0.3)), Box(-5, 5, shape=4), generations=300)
     np.testing.assert_allclose(result.solution, 0.3, atol=1e-3)
