@@ -350,8 +350,8 @@ class Gathering:
         mine = look.active & (look.stage == self.stage)
         each = mine.reshape(self.shares, -1).sum(axis=1)
         most, widths = int(each.max()), [self.total // self.shares]
-        while widths[-1] > 2 and self._wasted() > len(widths) * WORTH:  # one run alone would be rounded otherwise
-            widths.append(max(2, -(-widths[-1] // NARROWER)))
+        while widths[-1] > 1 and self._wasted() > len(widths) * WORTH:
+            widths.append(-(-widths[-1] // NARROWER))
         width = min(width for width in widths if width >= most)
         narrower = max((other for other in widths if other < width), default=0)
         self.idle = np.zeros(self.shares, np.int32)

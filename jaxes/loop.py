@@ -96,8 +96,8 @@ def run(
             `Result.state` is minimised.
 
     Returns:
-        `Result`. A run alone and the same run in a batch draw the same random bits; with an objective that is exact in
-        floating point the results are equal bit for bit. XLA orders inexact sums by shape, so otherwise they agree to
+        `Result`. A run alone and the same run in a batch draw the same random bits; where neither the objective nor the
+        strategy rounds, the results are equal bit for bit. XLA orders inexact sums by shape, so otherwise they agree to
         rounding, until a rounding flips a rank.
 
     Raises:

@@ -41,16 +41,6 @@ def test_chunks_change_nothing(chunk):
     assert_same(whole.runs.history.best, parts.runs.history.best)
 
 
-@pytest.mark.quick(False)
-@pytest.mark.parametrize("kind", [jaxes.CMAES, jaxes.XNES, jaxes.SHADE])
-def test_chunks_change_no_rounding(kind):
-    """Of strategies that round themselves, too; but for chunks of one run, whose products of matrices XLA does otherwise."""
-    call = {"over": {"bounds": [jaxes.Clip()]}, "repeats": 7}
-    whole = sweep(kind(box(), lam=10), exact, 0, 30, **call).runs
-    for chunk in (2, 3):
-        assert_same(whole, sweep(kind(box(), lam=10), exact, 0, 30, **call, chunk=chunk).runs)
-
-
 def test_runs_that_are_not_begun_look_like_others(monkeypatch):
     call = {"over": {"mu": [2, 4], "sigma": [0.1, 0.3]}, "repeats": 3, "chunk": 4, "history": 5, "maximise": True}
     call |= {"targets": [-9.0, -1.0], "stop": Stop(target=-1.0)}
