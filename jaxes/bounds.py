@@ -87,8 +87,9 @@ class Nearest(Bounds):
 
     Their mean stays near the box: at most 2 standard deviations or 2 % of the width outside, whichever is less. On a plateau of
     clipped points, the mean would wander off and not find back; and where it is moved back, the steps that are learnt are moved
-    with it, or else the path of the mean would seem to go on. Without the 2 %, a corner is hit in a third of the evaluations,
-    and an optimum inside takes up to twice as many, after a start with steps as large as the box (benchmarks/bounds.py).
+    with it, or else the path of the mean would seem to go on. Without the 2 %, CMA-ES in ten dimensions reaches a corner in a
+    quarter to a half of the evaluations (benchmarks/bounds.py), but optima inside later, and fewer of them on multimodal
+    functions: with restarts, .69 instead of .72 of the targets of the BBOB suite; a limit of 30 % is in between in both.
     """
 
     def repair(self, x, lower, upper):
