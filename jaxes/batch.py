@@ -253,7 +253,6 @@ class Batch:
     def not_begun(self, reason: StopReason) -> Result:
         """The results of runs that ended for this reason before they began. Their solutions and states are not numbers, and
         nothing is compiled."""
-
         task = self.layout.structure.unflatten(self.leaves)
 
         def blank(leaf):
