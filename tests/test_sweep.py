@@ -58,7 +58,7 @@ def test_runs_that_are_not_begun_look_like_others(monkeypatch):
     for mine, other in zip(jax.tree.leaves(never), jax.tree.leaves(whole.runs), strict=True):
         assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
     restart = jaxes.Restart(STRATEGY, policy="plain")
-    restarts = sweep(restart, exact, 0, 20, over={"mutation_rate": [0.5, 1.0]}, seconds=1e-9).runs
+    restarts = sweep(restart, exact, 0, 20, over={"strategy.mutation_rate": [0.5, 1.0]}, seconds=1e-9).runs
     assert np.all(restarts.state.generation == 0)  # with keys in it
 
 
