@@ -40,9 +40,9 @@ def plot_convergence(
         if runs.history is None:
             raise ValueError("plot_convergence needs runs with history: run(..., history=True) or history=k.")
         best = np.asarray(runs.history.best, float)
-        if best.shape[-1] == 0:
-            raise ValueError("plot_convergence needs at least one record, got runs of 0 generations.")
         begun = np.asarray(runs.generations).reshape(-1) > 0
+        if best.shape[-1] == 0 or not begun.any():
+            raise ValueError("plot_convergence needs at least one record, got runs of 0 generations.")
         best = best.reshape(-1, best.shape[-1])[begun] - offset
         evaluations, best = _aligned(np.asarray(runs.history.evaluations).reshape(-1, best.shape[-1])[begun], best)
         if runs.maximise:
