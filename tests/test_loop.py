@@ -14,6 +14,8 @@ STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 ADAPTIVE = ES(box(), mu=3, lam=21, sigma=SelfAdaptation())
 SMALL = ES(Box(-2.0, 2.0), mu=1, lam=1, sigma=0.3, bounds=Clip())  # quick to compile, where what is evolved does not matter
 
+pytestmark = pytest.mark.quick
+
 
 def test_history_is_what_happened():
     state, rows = STRATEGY.init(3), []
@@ -101,6 +103,7 @@ def test_custom_records():
     assert (result.history.custom["worst"] >= result.history.population_best).all()
 
 
+@pytest.mark.quick(False)
 def test_memory_does_not_grow_with_generations():
     def bytes_needed(generations, history=False):
         def program(key):
@@ -237,6 +240,7 @@ def test_stochastic_objectives_get_fresh_keys():
     assert len(np.unique(batched.history.custom)) == 200
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_jit_vmap_and_scan_over_run():
     keys = jax.random.split(jax.random.key(0), 4)
     each = [run(STRATEGY, exact, key, 15) for key in keys]

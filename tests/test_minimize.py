@@ -19,6 +19,8 @@ from jaxes import ES, Box, Stop, StopReason, minimize, run
 
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 
+pytestmark = pytest.mark.quick
+
 
 def test_it_is_run():
     """However the generations are cut, the result is the same, history and all."""
@@ -27,6 +29,7 @@ def test_it_is_run():
         assert_same(mine, run(STRATEGY, exact, 4, 333, stop=stop, history=10))
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_runs_are_independent_and_do_not_depend_on_their_number():
     few = minimize(exact, strategy=STRATEGY, key=1, generations=50, runs=3, progress=False)
     many = minimize(exact, strategy=STRATEGY, key=1, generations=50, runs=7, progress=False)
@@ -39,7 +42,6 @@ def test_runs_are_independent_and_do_not_depend_on_their_number():
     assert best.solution.shape == (3,)
 
 
-@pytest.mark.quick
 def test_the_first_thing_a_user_types():
     result = minimize(lambda x: jnp.sum(jnp.square(x - 0.3)), Box(-5, 5, shape=4), generations=300)
     np.testing.assert_allclose(result.solution, 0.3, atol=1e-3)

@@ -14,6 +14,8 @@ from jaxes.watch import COLUMNS, picture, read_log, watch
 
 STRATEGY = jaxes.ES(box(), mu=5, lam=20, sigma=0.3)
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def often(monkeypatch):
