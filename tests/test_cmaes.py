@@ -215,7 +215,7 @@ def test_needles_end_runs_that_would_creep(x64):
     Of 192 runs with other keys 79 % end before. Fewer than 68 % of 96 would be a false alarm in 1 of 100 cases.
     """
     problem = jaxes.problems.bbob(18, 10, 14)
-    result = runs_of(CMAES(problem.space), [problem], 96, 3000)
+    result = runs_of(CMAES(problem.space), [problem], 96, 1001)
     reasons = np.asarray(result.stop_reason)
     assert {StopReason.NOEFFECTAXIS, StopReason.TOLXSTAGNATION} <= set(map(StopReason, reasons[0]))
     assert (np.asarray(result.generations) < 1000).mean() > 0.68
