@@ -53,9 +53,8 @@ def main():
         "generations": 3 if options.quick else 40,
         "args": __file__,  # anything: it is the function's second argument
     }
-    result = jaxes.minimize(
-        objective, **task, host=jaxes.Host(timeout=60)
-    )  # seconds, after which a simulation counts as failed
+    # A simulation that takes longer than so many seconds counts as failed.
+    result = jaxes.minimize(objective, **task, host=jaxes.Host(timeout=60))
     show("threads", result)
 
     from dask.distributed import Client, LocalCluster

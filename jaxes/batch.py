@@ -114,11 +114,11 @@ def drive(
     if keeper is not None and (result := keeper.result(batch.result_like())) is not None:
         return result
     snapshot = None if keeper is None else keeper.snapshot(batch.snapshot_like())
-    ended = batch.layout.devices.agreed(interrupted())
+    devices = batch.layout.devices
+    ended = devices.agreed(interrupted())
     if ended and snapshot is None:
         return batch.not_begun(ended)
     batch.begin(snapshot)
-    devices = batch.layout.devices
     while batch.gather(bool(ended)):
         done = batch.advance(min((other.most for other in (keeper, watch) if other is not None), default=LIMIT))
         look = batch.look
@@ -261,22 +261,20 @@ class Batch:
             return np.full(leaf.shape, np.nan if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0, leaf.dtype)
 
         def filled(leaf, value):
-            if leaf is None:
-                return None
             value = fetched(value)
-            return np.array(
-                np.broadcast_to(value[: self.runs] if np.ndim(value) == leaf.ndim else value, leaf.shape), leaf.dtype
-            )
+            mine = value[: self.runs] if np.ndim(value) == leaf.ndim else value
+            return np.array(np.broadcast_to(mine, leaf.shape), leaf.dtype)
 
+        known = {
+            "fitness": task.objective.sign(np.inf),
+            "stop_reason": reason,
+            "population_size": task.strategy.evaluations,
+            "target": task.stop.target,
+            "targets": jax.tree.map(task.objective.sign, task.targets),
+        }
         result = jax.tree.map(blank, self.result_like())
-        return dataclasses.replace(
-            result,
-            fitness=filled(result.fitness, task.objective.sign(np.inf)),
-            stop_reason=filled(result.stop_reason, reason),
-            population_size=filled(result.population_size, task.strategy.evaluations),
-            target=filled(result.target, task.stop.target),
-            targets=filled(result.targets, None if task.targets is None else task.objective.sign(task.targets)),
-        )
+        found = {name: jax.tree.map(filled, getattr(result, name), value) for name, value in known.items()}
+        return dataclasses.replace(result, **found)
 
     def result_like(self) -> Result:
         """What the results look like."""

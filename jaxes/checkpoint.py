@@ -205,7 +205,10 @@ class Keeper:
             self.unsaved = {}
 
     def _write(self, manager: Any, step: int, trees: dict[str, Any], about: dict[str, Any]) -> bool:
-        """Trees of arrays as one step; whole, or not at all, if the disk is full: that ends no run, and is tried again."""
+        """Trees of arrays as one step; whole, or not at all, and False.
+
+        What cannot be written, mostly because the disk is full, ends no run: it is tried again.
+        """
         arrays = jax.tree.map(_local, {name: _arrays(tree) for name, tree in trees.items()})
         sums = {} if self.devices.several_processes else jax.tree.map(_sum, arrays)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

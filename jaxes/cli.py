@@ -601,20 +601,8 @@ def _value(text: str) -> Any:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    hidden = (
-        "call",
-        "command",
-        "arguments",
-        "plot",
-        "json",
-        "csv",
-        "progress",
-        "verbose",
-        "log",
-        "profile",
-        "every",
-        "checkpoint",
-    )
+    hidden = {"call", "command", "arguments", "every", "checkpoint"}
+    hidden |= {"plot", "json", "csv", "progress", "verbose", "log", "profile"}
     return {name: value for name, value in vars(options).items() if name not in hidden}
 
 

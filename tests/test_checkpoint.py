@@ -54,7 +54,6 @@ def test_the_same_call_goes_on(tmp_path):
     assert_same(jaxes.minimize(exact, **call, checkpoint=path, callback=pytest.fail), expected)
 
 
-@pytest.mark.quick
 def test_runs_of_several_stages_go_on_together_with_those_they_were_gathered_with(tmp_path, monkeypatch):
     monkeypatch.setattr(jaxes.batch, "WORTH", 0.0)  # in narrower batches
     strategy = jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop")

@@ -212,13 +212,14 @@ def test_a_mean_that_stays_ends_a_run(x64):
 def test_needles_end_runs_that_would_creep(x64):
     """On the conditioned Schaffer function two in five runs would creep on along a needle, beyond 1,000 generations.
 
-    Of 192 runs with other keys 79 % end before. Fewer than 68 % of 96 would be a false alarm in 1 of 100 cases.
+    Of 192 runs with other keys 78 % end before. Of 96, fewer than 70 % would be a false alarm in 1 of 30 cases.
     """
     problem = jaxes.problems.bbob(18, 10, 14)
     result = runs_of(CMAES(problem.space), [problem], 96, 1001)
     reasons = np.asarray(result.stop_reason)
     assert {StopReason.NOEFFECTAXIS, StopReason.TOLXSTAGNATION} <= set(map(StopReason, reasons[0]))
-    assert (np.asarray(result.generations) < 1000).mean() > 0.68
+    assert np.median(result.generations) < 700
+    assert (np.asarray(result.generations) < 1000).mean() > 0.7
 
 
 def test_the_shortest_axis_is_found(x64):

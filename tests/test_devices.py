@@ -11,7 +11,6 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import QUICK_FLAGS
 from variants import box, exact
 
 import jaxes
@@ -23,7 +22,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]
 
 
 def test_eight_devices():
-    environment = ENVIRONMENT | {"XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {QUICK_FLAGS}"}
+    environment = ENVIRONMENT | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run([sys.executable, HERE / "devices.py"], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("same:") == 12

@@ -22,6 +22,7 @@ STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 pytestmark = pytest.mark.quick
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_it_is_run():
     """However the generations are cut, the result is the same, history and all."""
     for stop in (None, Stop(target=100.0), Stop(stagnation=5)):
