@@ -296,7 +296,7 @@ class Gaussian(Strategy):
             z = self._aimed(state, normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling))
             return unit * self._points(state, z), self._known(state, z)
 
-        x, drawn, known = self.bounds.population(draw, lower, upper)
+        x, drawn, known = self.bounds.population(draw, lower, upper, unit * state.mean[None, :])
         return x, dataclasses.replace(state, drawn=drawn, known=known)
 
     def _tell(self, state, x, fitness):
