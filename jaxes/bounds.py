@@ -110,23 +110,25 @@ class Nearest(Bounds):
             below, above = mean < lower, mean > upper
 
         def pressed(x):
-            """(n, 1) whether a candidate is to lie on all sides that the mean is beyond; never the first two, of `tpa`."""
-            return (jnp.arange(x.shape[0], dtype=jnp.int32) % 5 >= 2)[:, None] & jnp.any(below | above)
+            """(n, d) whether a candidate is to lie beyond the lower side, and whether beyond the upper."""
+            some = (jnp.arange(x.shape[0], dtype=jnp.int32) % 5 >= 2)[:, None]  # not the first two, which `tpa` compares
+            return some & below, some & above
 
         def pressing(attempt):
             x, more = draw(attempt)
-            some = pressed(x)
-            return jnp.where(some & below, jnp.minimum(x, lower), jnp.where(some & above, jnp.maximum(x, upper), x)), more
+            low, high = pressed(x)
+            return jnp.where(low, jnp.minimum(x, lower), jnp.where(high, jnp.maximum(x, upper), x)), more
 
-        def to_draw_again(x):
-            return jnp.any((x < lower) | (x > upper), axis=1, keepdims=True) & ~pressed(x)
+        def outside(x):
+            low, high = pressed(x)
+            return jnp.any(((x < lower) & ~low) | ((x > upper) & ~high), axis=1, keepdims=True)
 
-        drawn, more = self._drawn(pressing, to_draw_again)
+        drawn, more = self._drawn(pressing, outside)
         return self.repair(drawn, lower, upper), drawn, more
 
-    def _drawn(self, draw: Callable, to_draw_again: Callable) -> tuple[jax.Array, Any]:
-        """What was drawn, in the end, and what belongs to it. `to_draw_again(x)` (n, 1) says which points (n, d) left the box
-        without having been pressed onto a side of it."""
+    def _drawn(self, draw: Callable, outside: Callable) -> tuple[jax.Array, Any]:
+        """What was drawn, in the end, and what belongs to it. `outside(x)` (n, 1) says which points (n, d) left the box
+        where they were not to."""
         return draw(0)
 
     def learnt(self, x, drawn, lower, upper):
@@ -167,14 +169,14 @@ class Resample(Nearest):
         inside = (above - below) / 2
         return rate * inside / (1 - rate * (1 - inside))
 
-    def _drawn(self, draw, to_draw_again):
+    def _drawn(self, draw, outside):
         def again(carry):
             attempt, taken = carry
-            return attempt + 1, where(to_draw_again(taken[0]), draw(attempt), taken)
+            return attempt + 1, where(outside(taken[0]), draw(attempt), taken)
 
         def go_on(carry):
             attempt, (x, _) = carry
-            return (attempt <= self.attempts) & to_draw_again(x).any()
+            return (attempt <= self.attempts) & outside(x).any()
 
         return lax.while_loop(go_on, again, (jnp.int32(1), draw(0)))[1]
 
