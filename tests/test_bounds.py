@@ -209,14 +209,14 @@ def test_the_mean_stays_near_the_box(lower, upper):
 
 
 @pytest.mark.parametrize("handler", [Resample(), Clip()])
-def test_three_of_five_lie_on_the_sides_that_the_mean_is_beyond(handler):
+def test_three_of_five_of_the_first_lie_on_the_sides_that_the_mean_is_beyond(handler):
     lower, upper, mean = -jnp.ones((1, 3)), jnp.ones((1, 3)), jnp.asarray([[1.01, -1.02, 0.0]])
 
     def draw(attempt):
         return mean + 0.5 * jax.random.normal(jax.random.key(attempt), (1000, 3)), jnp.full((1000, 1), attempt)
 
     x, drawn, attempts = handler.population(draw, lower, upper, mean)
-    pressed = np.arange(1000) % 5 >= 2
+    pressed = (np.arange(1000) % 5 >= 2) & (np.arange(1000) < 20)
     assert (x[pressed, 0] == 1).all()
     assert (x[pressed, 1] == -1).all()
     assert 0.3 < (np.abs(x[~pressed, :2]) == 1).mean() < 0.7  # half of the others are inside, some of them drawn again
