@@ -154,8 +154,8 @@ class Resample(Nearest):
 
     Args:
         attempts: how often a candidate with correlated coordinates is drawn again, as a whole, before it is moved to the
-            nearest point of the box. Default 1: on most of the BBOB functions CMA-ES needs fewer evaluations than without, and
-            reaches an optimum in a corner nearly as fast; with 16, that takes several times as many (benchmarks/bounds.py).
+            nearest point of the box. Default 1: on most of the BBOB functions CMA-ES needs fewer evaluations than without.
+            An optimum in a corner takes up to 1.4 times as many, and with 16 several times (benchmarks/bounds.py).
     """
 
     attempts: int = static(default=1)

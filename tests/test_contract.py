@@ -157,15 +157,9 @@ def test_by_hand_is_run_and_compiled_is_not_compiled(name):
     compiled = by_hand(strategy, 7, 3)
     compare = assert_same if isinstance(strategy, ES) else functools.partial(close, atol=1e-5)
     compare(learnt(compiled), learnt(alone(strategy, 7, 3).state))
-    if name in (
-        "tutorial",
-        "self-adaptive plus",
-        "CMAES",
-        "JDE",
-    ):  # the others have no operation of their own that loops or branches
-        with compiled_quickly(), jax.disable_jit():  # each operation alone is compiled nevertheless
-            plain = by_hand(strategy, 7, 3)
-        close(learnt(plain), learnt(compiled), atol=1e-5)
+    with compiled_quickly(), jax.disable_jit():  # each operation alone is compiled nevertheless
+        plain = by_hand(strategy, 7, 3)
+    close(learnt(plain), learnt(compiled), atol=1e-5)
 
 
 @some
