@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxes.branch import any_lane
 from jaxes.checks import check_integer
 from jaxes.pytree import pytree, static, where
 
@@ -180,7 +181,7 @@ class Resample(Nearest):
 
         def go_on(carry):
             attempt, (x, _) = carry
-            return (attempt <= self.attempts) & outside(x).any()
+            return (attempt <= self.attempts) & any_lane(outside(x).any())
 
         return lax.while_loop(go_on, again, (jnp.int32(1), draw(0)))[1]
 

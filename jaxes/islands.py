@@ -30,6 +30,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxes import random
+from jaxes.branch import where_due
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.selection import truncation
 from jaxes.pytree import assign, pytree, static
@@ -166,12 +167,9 @@ class Islands(Around):
         shape = self.islands, self.strategy.population_size
         x, fitness = x.reshape(*shape, -1), fitness.astype(x.dtype).reshape(shape)
 
-        def body(carry):
-            return jnp.zeros((), bool), self._migrated(state, *carry[1])
-
-        # A loop of one round at most costs nothing where no migration is due, also under `jax.vmap`.
         due = (state.generation + 1) % jnp.asarray(self.every) == 0
-        members = self._each("tell_flat", state.members, *lax.while_loop(lambda carry: carry[0], body, (due, (x, fitness)))[1])
+        arrived = where_due(due, lambda told: self._migrated(state, *told), (x, fitness))
+        members = self._each("tell_flat", state.members, *arrived)
         best = members.best_fitness.min()
         better = (best < state.best_fitness) | (state.generation == 0)
         # A sum, to which each device adds its own islands' part; an index would gather them all.

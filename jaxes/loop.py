@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxes.branch import any_lane
 from jaxes.checks import as_key, as_leaf, check_integer, check_value
 from jaxes.objective import Objective, as_objective, as_static, check_objective
 from jaxes.pytree import node_types, pytree, static, where
@@ -181,7 +182,7 @@ def _ended(task: Task, progress: Progress, records: Any) -> tuple[Progress, Any]
 
     if task.strategy.pending(progress.state) is None:
         return through((progress, records))
-    return lax.while_loop(lambda carry: active(carry[0]), through, (progress, records))
+    return lax.while_loop(lambda carry: any_lane(active(carry[0])), through, (progress, records))
 
 
 def prepare(task: Task, progress: Progress) -> Progress:
@@ -256,13 +257,12 @@ def advance(
         return progress, records, done + 1
 
     def block(carry):
-        # One run may be a lane of a batch, so its loops must be equally long; generations past the end are frozen.
-        count = BLOCK if axes is None else jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
+        count = jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
         return lax.fori_loop(0, count, generation, carry)
 
     def more(carry):
         staying = jnp.sum(lanes(functools.partial(in_stage, stage), carry[0]), dtype=jnp.int32)
-        return (staying > idle) | ((staying > 0) & ((before + carry[2]) % BLOCK > 0))
+        return any_lane((staying > idle) | ((staying > 0) & ((before + carry[2]) % BLOCK > 0)))
 
     end = lax.while_loop(lambda carry: more(carry) & (carry[2] < most), block, (progress, records, jnp.int32(0)))
     return *end, more(end)

@@ -19,10 +19,10 @@ from typing import Any, TypeVar, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes import random
+from jaxes.branch import where_due
 from jaxes.checks import as_key, describe, is_traced
 from jaxes.pytree import pytree
 from jaxes.settings import points
@@ -390,15 +390,6 @@ def _tell(strategy: Strategy, state: Any, population: Any, fitness: jax.Array) -
 
 
 def prepared(strategy: Strategy, state: S) -> S:
-    """The state before the next generation.
-
-    In a loop of one round at most: under `jax.vmap`, unlike a branch, a loop that no lane enters costs nothing.
-    """
+    """The state before the next generation."""
     pending = strategy.pending(state)
-    if pending is None:
-        return state
-
-    def body(carry):
-        return jnp.zeros((), bool), strategy.prepared(carry[1])
-
-    return lax.while_loop(lambda carry: carry[0], body, (pending, state))[1]
+    return state if pending is None else where_due(pending, strategy.prepared, state)

@@ -21,11 +21,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxes.branch import where_due
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, finite, fitted_root, floor, reach
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
-from jaxes.pytree import pytree, static
+from jaxes.pytree import pytree, static, where
 
 
 @pytree
@@ -122,8 +123,7 @@ def _steps_and_normals(state: MAESState, u: jax.Array) -> tuple[jax.Array, jax.A
     """y = (u - mean) / sigma and z = M^-1 y of points u, each (lam, d).
 
     Those of the samples are known better than any point remembers, whose digits end at the size of the mean. For a point that
-    was moved, a system of equations is solved, within a loop of one round at most: under `jax.vmap`, unlike a branch, a loop
-    that no lane enters costs nothing.
+    was moved, a system of equations is solved, where there is one.
     """
     y = (u - state.mean[None, :]) / state.sigma
 
@@ -140,12 +140,7 @@ def _steps_and_normals(state: MAESState, u: jax.Array) -> tuple[jax.Array, jax.A
     moved = jnp.abs(y - steps) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
     moved = jnp.any(moved, axis=1, keepdims=True)
 
-    def solve(carry):
-        # Said in terms of what changes from round to round: XLA would solve in advance, for a loop that no lane enters too.
-        matrix = jnp.where(carry[0], state.matrix, jnp.eye(u.shape[1], dtype=u.dtype))
-        return jnp.zeros((), bool), *(jnp.where(moved, new, old) for new, old in zip(solved(matrix), carry[1:], strict=True))
-
-    return lax.while_loop(lambda carry: carry[0], solve, (moved.any(), steps, normals))[1:]
+    return where_due(moved.any(), lambda known: where(moved, solved(state.matrix), known), (steps, normals))
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
