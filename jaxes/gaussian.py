@@ -58,7 +58,7 @@ class GaussianState(State):
     """What every such strategy remembers, in units of the initial sigma."""
 
     mean: jax.Array  # (d,)
-    recent: jax.Array  # (10 + 30 d / lam,) at least: the best fitness of the last generations, in a ring; infinite before
+    recent: jax.Array  # (10 + 30 d / lam,) at least: the best fitness of the last generations, the newest last; infinite before
     spread: jax.Array  # () largest less smallest fitness of the last generation
     progress: Stagnation
     rest: Rest
@@ -310,12 +310,12 @@ class Gaussian(Strategy):
             if self.AVERAGES:  # of the first lesson, only the mean is computed
                 told = self._learn(state, (points - (mean - confined)) / unit, fitness)
             told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
-        best, at = fitness.min(), state.generation % state.recent.shape[0]
+        best = fitness.min()
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)
         median = jnp.min(fitness, where=ranks(fitness) >= self.lam // 2, initial=jnp.inf)
         return dataclasses.replace(
             told,
-            recent=state.recent.at[at].set(best),
+            recent=jnp.concatenate([state.recent[1:], best[None]]),
             spread=spread,
             progress=self._progressed(state, jnp.stack([best, median])),
             rest=self._rested(state, told.mean),
@@ -370,14 +370,16 @@ class Gaussian(Strategy):
         return jnp.max(self._deviations(state) * self._unit())
 
     def _history(self, state: Any) -> tuple[jax.Array, jax.Array]:
-        """Which of the recent values count, and () their range; NaN, hence no reason for anything, until all are known."""
-        size = state.recent.shape[0]
-        age = (state.generation - 1 - jnp.arange(size, dtype=jnp.int32)) % size
-        counts = age < self._remembered(self.lam)
-        return counts, state.recent.max(where=counts, initial=-jnp.inf) - state.recent.min(where=counts, initial=jnp.inf)
+        """() the least and the largest of the recent values that count; infinite until all are known."""
+        recent, first = state.recent, state.recent.shape[0] - self._remembered(self.lam)
+        if isinstance(first, int):
+            return recent[first:].min(), recent[first:].max()
+        counts = jnp.arange(recent.shape[0], dtype=jnp.int32) >= first
+        return recent.min(where=counts, initial=jnp.inf), recent.max(where=counts, initial=-jnp.inf)
 
     def fitness_range(self, state):
-        return jnp.maximum(self._history(state)[1], state.spread)
+        least, largest = self._history(state)
+        return jnp.maximum(largest - least, state.spread)
 
     def stop_reason(self, state):
         """pycma's reasons, but for rounding: thresholds on fitness are not below its resolution, and a step has no effect when
@@ -385,7 +387,8 @@ class Gaussian(Strategy):
         """
         eps = float(jnp.finfo(self.space.dtype).eps)
         deviations = self._deviations(state)
-        counts, history = self._history(state)
+        least, largest = self._history(state)
+        history = largest - least  # NaN, hence no reason for anything, until all are known
         axis = self._axis(state, state.generation % self.space.dimension)
         reasons = {
             StopReason.EQUALFUNVALS: history == 0,
@@ -398,7 +401,7 @@ class Gaussian(Strategy):
             StopReason.NOEFFECTAXIS: jnp.all(state.mean + axis == state.mean),
             StopReason.NOEFFECTCOORD: jnp.any(state.mean + deviations == state.mean),
             StopReason.STAGNANT: state.progress.stalled,
-            StopReason.NONFINITE: jnp.all(jnp.isinf(state.recent) | ~counts) & (state.generation >= self._remembered(self.lam)),
+            StopReason.NONFINITE: jnp.isinf(least) & (least == largest) & (state.generation >= self._remembered(self.lam)),
         }
         return first_reason(state, {reason: holds for reason, holds in reasons.items() if reason not in self.IGNORED})
 

@@ -126,7 +126,7 @@ class Factored(Controlled, Rooted):
             definite = values.min() >= eps * values.max()
             covariance = jnp.where(definite, covariance, _mul(vectors * jnp.square(axes)[None, :], vectors.T))
             root, whiten = _mul(vectors * axes[None, :], vectors.T), _mul(vectors / axes[None, :], vectors.T)
-        usable = finite(whiten) & finite(root) & (scale > 0)
+        usable = finite(whiten) & (scale > 0)  # which it is not where the root is not
         new = {"covariance": covariance, "root": root, "whiten": whiten}
         new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
         scale = jnp.where(usable, jnp.sqrt(scale), 1)
