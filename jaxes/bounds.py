@@ -183,10 +183,7 @@ class Resample(Nearest):
             attempt, (x, _) = carry
             return (attempt <= self.attempts) & any_lane(outside(x).any())
 
-        first = jnp.int32(1), draw(0)
-        if self.attempts == 1:  # a branch is smaller than a loop of one round, and as fast
-            return lax.cond(go_on(first), again, lambda carry: carry, first)[1]
-        return lax.while_loop(go_on, again, first)[1]
+        return lax.while_loop(go_on, again, (jnp.int32(1), draw(0)))[1]
 
 
 def _inside(mean, sigma, lower, upper):

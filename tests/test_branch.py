@@ -1,0 +1,54 @@
+"""Batches branch together, and lanes get what they would get alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxes.branch import any_lane, where_due
+
+
+def squared_if(due, x):
+    return where_due(due, lambda x: {"x": x["x"] ** 2}, {"x": x})["x"]
+
+
+def test_lanes_take_what_is_due_to_them():
+    x = jnp.arange(6.0).reshape(2, 3)
+    for due in ([[True, False, True], [False] * 3], [[False] * 3] * 2, [[True] * 3] * 2):
+        due = jnp.asarray(due)
+        expected = np.where(due, x**2, x)
+        np.testing.assert_array_equal(jax.vmap(jax.vmap(squared_if))(due, x), expected)
+        np.testing.assert_array_equal(jax.jit(jax.vmap(jax.vmap(squared_if), in_axes=1))(due.T, x.T), expected)
+        for lane in np.ndindex(2, 3):
+            np.testing.assert_array_equal(squared_if(due[lane], x[lane]), expected[lane])
+
+
+def test_a_batch_that_needs_nothing_does_nothing():
+    """A branch stays one under vmap, and the carry of a loop is not chosen from twice."""
+    due, x = jnp.zeros((2, 3), bool), jnp.zeros((2, 3))
+    assert " cond[" in str(jax.make_jaxpr(jax.vmap(jax.vmap(squared_if)))(due, x))
+
+    def doubled(x):
+        def body(carry):
+            x, seen = carry
+            return jnp.where(x < 100, 2 * x, x), seen + 1
+
+        return lax.while_loop(lambda carry: any_lane(carry[0] < 100), body, (x, jnp.int32(0)))
+
+    numbers, rounds = jax.vmap(doubled)(jnp.asarray([1.0, 60.0, 300.0]))
+    np.testing.assert_array_equal(numbers, [128, 120, 300])
+    np.testing.assert_array_equal(rounds, 7)  # one count for all
+
+    def lowered(condition):
+        return jax.jit(jax.vmap(lambda x: lax.while_loop(condition, lambda x: 2 * x, x))).lower(x[0]).as_text()
+
+    assert "select" in lowered(lambda x: x < 100)  # what JAX does itself
+    assert "select" not in lowered(lambda x: any_lane(x < 100))
+
+
+def test_a_branch_that_is_none_for_the_batch_is_differentiated():
+    """Forward and backward, for the lanes that take it and those that do not."""
+    grad = jax.vmap(jax.grad(squared_if, argnums=1))(jnp.asarray([True, False]), jnp.asarray([3.0, 4.0]))
+    np.testing.assert_array_equal(grad, [6, 1])
+    _, tangent = jax.jvp(lambda x: squared_if(x > 0, x), (3.0,), (1.0,))
+    assert tangent == 6
