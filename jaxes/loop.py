@@ -257,7 +257,9 @@ def advance(
         return progress, records, done + 1
 
     def block(carry):
-        count = jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
+        # One run is never cut within a block, so it tells the compiler how many rounds the loop has, and no accelerator has to
+        # be asked between two of them; generations past the end are frozen.
+        count = BLOCK if axes is None else jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
         return lax.fori_loop(0, count, generation, carry)
 
     def more(carry):

@@ -123,7 +123,7 @@ def _steps_and_normals(state: MAESState, u: jax.Array) -> tuple[jax.Array, jax.A
     """y = (u - mean) / sigma and z = M^-1 y of points u, each (lam, d).
 
     Those of the samples are known better than any point remembers, whose digits end at the size of the mean. For a point that
-    was moved, a system of equations is solved, where there is one.
+    was moved, a system of equations is solved, in a branch that is taken only where there is one.
     """
     y = (u - state.mean[None, :]) / state.sigma
 
