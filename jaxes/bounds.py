@@ -277,7 +277,7 @@ def _width(lower, upper):
 
 def _reflected(x, lower, upper):
     """x mirrored at the sides as often as it takes; what is inside keeps its last digit, which the mirror would round."""
-    x, period = _finite(x), 2 * (upper - lower)
+    x, period = representable(x), 2 * (upper - lower)
     phase = _remainder(x - lower, period)
     between = lower + jnp.minimum(phase, period - phase)
     one_sided = jnp.where(
@@ -289,7 +289,7 @@ def _reflected(x, lower, upper):
 
 
 def _wrapped(x, lower, upper):
-    x, width = _finite(x), upper - lower
+    x, width = representable(x), upper - lower
     inside = (lower <= x) & (x <= upper)  # and without the rounding of the box's width
     return jnp.clip(jnp.where(_has_room(width) & ~inside, lower + _remainder(x - lower, width), x), lower, upper)
 
@@ -305,6 +305,7 @@ def _has_room(width):
     return jnp.isfinite(width) & (width > 0)
 
 
-def _finite(x):
+def representable(x: jax.Array) -> jax.Array:
+    """Infinite numbers as the largest finite ones."""
     limit = float(jnp.finfo(x.dtype).max)
     return jnp.clip(x, -limit, limit)

@@ -21,7 +21,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes import random
-from jaxes.bounds import Bounds, Resample
+from jaxes.bounds import Bounds, Resample, representable
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
 from jaxes.operators.selection import ranks, truncation
@@ -301,14 +301,14 @@ class Gaussian(Strategy):
 
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
-        points = self.bounds.learnt(x, state.drawn, lower, upper)
+        points = representable(self.bounds.learnt(x, state.drawn, lower, upper))  # a huge box's may have overflown
         unit = self._unit()[None, :]
         told = self._learn(state, points / unit, fitness)
-        mean, deviations = told.mean[None, :] * unit, self._deviations(state)[None, :] * unit
+        mean, deviations = representable(told.mean[None, :] * unit), self._deviations(state)[None, :] * unit
         confined = self.bounds.confined(mean, deviations, lower, upper)
         if confined is not mean:
             if self.AVERAGES:  # of the first lesson, only the mean is computed
-                told = self._learn(state, (points - (mean - confined)) / unit, fitness)
+                told = self._learn(state, representable(points - (mean - confined)) / unit, fitness)
             told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
         best = fitness.min()
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)

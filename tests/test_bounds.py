@@ -1,5 +1,6 @@
 """Keeping samples inside a box: the right distribution, at a constant cost."""
 
+import dataclasses
 import time
 
 import jax
@@ -7,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from variants import learnt
 
 import jaxes
-from jaxes import CMAES, ES, MAES, Box, Clip, Reflect, Resample, Smooth, Wrap
+from jaxes import CMAES, CRFMNES, DXNESIC, ES, MAES, XNES, Box, Clip, Reflect, Resample, SepCMAES, Smooth, Wrap
 from jaxes.bounds import normal
 
 pytestmark = pytest.mark.quick
@@ -93,6 +95,20 @@ def test_the_largest_boxes_and_steps(handler):
             assert (x >= space.lower).all()
             assert (x <= space.upper).all()
             state = strategy.tell(state, x, -jnp.abs(x).reshape(50, -1).max(1))
+
+
+@pytest.mark.parametrize("kind", [CMAES, SepCMAES, MAES, XNES, DXNESIC, CRFMNES])
+def test_samples_that_are_no_numbers_any_more_are_survived(kind):
+    """A step size as large as any may get, of a box that large."""
+    strategy = kind(Box(-1e30, 1e30, shape=3))
+    state = dataclasses.replace(strategy.init(jax.random.key(0)), sigma=jnp.float32(4e9))
+    x, state = strategy.ask(state)
+    assert not np.isfinite(state.drawn).all()
+    for _ in range(5):
+        state = strategy.tell(state, x, jnp.sum(1e-30 * x, axis=1))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(state)))
+        x, state = strategy.ask(state)
+        assert np.isfinite(x).all()
 
 
 @pytest.mark.parametrize("recombination", ["intermediate", "weighted"])
