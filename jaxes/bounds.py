@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,14 @@ def _quantile(v: jax.Array) -> jax.Array:
     """The standard normal quantile of (v + 1) / 2, finite also at v = -1 and v = 1."""
     limit = 1 - jnp.finfo(v.dtype).epsneg
     return SQRT2 * lax.erf_inv(jnp.clip(v, -limit, limit))
+
+
+class Source(NamedTuple):
+    """A Gaussian that points are drawn from."""
+
+    mean: jax.Array  # (1, d)
+    deviations: jax.Array  # (1, d)
+    early: jax.Array  # () bool, whether one may be moved to sides that are near
 
 
 class Bounds(abc.ABC):
@@ -58,11 +66,11 @@ class Bounds(abc.ABC):
         draw: Callable[[Any], tuple[jax.Array, Any]],
         lower: jax.Array,
         upper: jax.Array,
-        mean: jax.Array | None = None,
+        source: Source | None = None,
     ) -> tuple[jax.Array, jax.Array | None, Any]:
         """Points (n, d) of the box from those drawn anywhere, whose coordinates may be correlated, and what of the latter
         `learnt` has to know. `draw(attempt)` draws, for attempts from 0, points and a pytree of (n, k) that belongs to them;
-        what belongs to those that were taken comes last. `mean` (1, d) is that of their distribution, if they have one."""
+        what belongs to those that were taken comes last. `source` is what they are drawn from, if it is a Gaussian."""
         drawn, more = draw(0)
         return self.repair(drawn, lower, upper), None, more
 
@@ -85,8 +93,10 @@ class Bounds(abc.ABC):
 
 OUTSIDE, REACH = 2.0, 0.02
 """How far out of the box the mean of a Gaussian may lie: in standard deviations, and in widths of the box."""
-PRESSING = 20
-"""Of how many candidates of a generation three of five are pressed onto the sides that the mean is beyond."""
+PRESSED = 20
+"""How many candidates of a generation, the first ones, are pressed onto the sides that the mean is beyond."""
+PROBE = 2
+"""The candidate that lies on sides that are near, too. The two before it are compared by some controls of step sizes."""
 
 
 class Nearest(Bounds):
@@ -98,43 +108,35 @@ class Nearest(Bounds):
     on multimodal functions: CMA-ES with restarts, in ten dimensions, reaches .69 instead of .72 of the BBOB suite's targets.
 
     From a mean that near, a sample lies beyond a side with a probability of little more than a half, and in a corner of many
-    sides hardly ever. So three of five of the first 20 candidates lie on all sides that the mean is beyond: on the way to a
-    corner their ranks tell of the other coordinates alone, and the rest tells whether to come back. In ten dimensions, CMA-ES
-    reaches a corner in less than a half of the evaluations that it takes without; in forty, on a slope that is steeper in some
-    coordinates than in others, pycma's penalty still takes a fifth (benchmarks/bounds.py). Larger populations look for the
-    best of many optima, for which candidates on the sides are of no use.
+    sides hardly ever. So the first 20 candidates are pressed onto the sides that the mean is beyond: three of five onto all of
+    them, so that their ranks tell of the other coordinates alone, and two of five onto all but the one that they were drawn
+    farthest inside of, so that a side on which the optimum is not is soon left again: with more sides at a time, the right ones
+    would hide the wrong one. Larger populations look for the best of many optima, for which candidates on the sides are of no
+    use. In the first generations, one candidate more lies on the sides within a standard deviation of the mean: an optimum in
+    a corner is there to be found at once. What all this is worth is measured in benchmarks/bounds.py.
     """
 
     def repair(self, x, lower, upper):
         return jnp.clip(x, lower, upper)
 
-    def population(self, draw, lower, upper, mean=None):
-        if mean is None:
-            below = above = jnp.zeros((1, 1), bool)
+    def population(self, draw, lower, upper, source=None):
+        if source is None:
+            low, high = False, False
         else:
-            below, above = mean < lower, mean > upper
-
-        def pressed(x):
-            """(n, d) whether a candidate is to lie beyond the lower side, and whether beyond the upper."""
-            row = jnp.arange(x.shape[0], dtype=jnp.int32)[:, None]
-            some = (row % 5 >= 2) & (row < PRESSING)  # not the first two, which `tpa` compares
-            return some & below, some & above
-
-        def pressing(attempt):
-            x, more = draw(attempt)
-            low, high = pressed(x)
-            return jnp.where(low, jnp.minimum(x, lower), jnp.where(high, jnp.maximum(x, upper), x)), more
+            low, high = source.mean < lower, source.mean > upper
 
         def outside(x):
-            low, high = pressed(x)
-            return jnp.any(((x < lower) & ~low) | ((x > upper) & ~high), axis=1, keepdims=True)
+            """(n, 1) which points (n, d) left the box where they were not to."""
+            first = _rows(x) < PRESSED
+            return jnp.any(((x < lower) & ~(first & low)) | ((x > upper) & ~(first & high)), axis=1, keepdims=True)
 
-        drawn, more = self._drawn(pressing, outside)
+        drawn, more = self._drawn(draw, outside)
+        if source is not None:
+            drawn = _pressed(drawn, source, lower, upper)
         return self.repair(drawn, lower, upper), drawn, more
 
     def _drawn(self, draw: Callable, outside: Callable) -> tuple[jax.Array, Any]:
-        """What was drawn, in the end, and what belongs to it. `outside(x)` (n, 1) says which points (n, d) left the box
-        where they were not to."""
+        """What was drawn, in the end, and what belongs to it."""
         return draw(0)
 
     def learnt(self, x, drawn, lower, upper):
@@ -143,6 +145,25 @@ class Nearest(Bounds):
     def confined(self, mean, deviations, lower, upper):
         reach = jnp.minimum(OUTSIDE * deviations, REACH * _width(lower, upper))
         return jnp.clip(mean, lower - reach, upper + reach)
+
+
+def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """Points (n, d), those that are to lie on sides of the box moved there, or left where they were drawn beyond."""
+    row, mean = _rows(x), source.mean
+    below, above = mean < lower, mean > upper
+    inside = jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)
+    left_alone = (row % 5 < 2) & (inside == inside.max(axis=1, keepdims=True))
+    pressed = (row < PRESSED) & ~left_alone
+    probe = (row == PROBE) & source.early
+    near_lower = mean - lower < jnp.minimum(source.deviations, upper - mean)
+    near_upper = upper - mean < jnp.minimum(source.deviations, mean - lower)
+    x = jnp.where((pressed & below) | (probe & near_lower), jnp.minimum(x, lower), x)
+    return jnp.where((pressed & above) | (probe & near_upper), jnp.maximum(x, upper), x)
+
+
+def _rows(x: jax.Array) -> jax.Array:
+    """(n, 1) int32 the numbers of the rows of x (n, d)."""
+    return jnp.arange(x.shape[0], dtype=jnp.int32)[:, None]
 
 
 @pytree
@@ -251,7 +272,7 @@ class Smooth(Bounds):
         x = jnp.where(x < lower + margin, bent_up, jnp.where(x > upper - margin, bent_down, x))
         return jnp.clip(x, lower, upper)
 
-    def population(self, draw, lower, upper, mean=None):
+    def population(self, draw, lower, upper, source=None):
         drawn, more = draw(0)
         return self.repair(drawn, lower, upper), drawn, more
 

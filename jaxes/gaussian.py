@@ -21,7 +21,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes import random
-from jaxes.bounds import Bounds, Resample, representable
+from jaxes.bounds import Bounds, Resample, Source, representable
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
 from jaxes.operators.selection import ranks, truncation
@@ -72,6 +72,9 @@ RESAMPLE = Resample()
 PATIENCE = 500
 """Generations before a run may stagnate, as in pycma."""
 
+EARLY = 20
+"""Generations in which one candidate lies on the sides of the box that are near: corners are found at once, or not sought."""
+
 AT_REST = 1e-9
 """Initial standard deviations that a mean may move and still be at rest, as in pycma."""
 
@@ -99,7 +102,8 @@ class Gaussian(Strategy):
     """The smallest lam."""
 
     AVERAGES: ClassVar[bool] = True
-    """Whether the mean is an average of points: where bounds move it, what is learnt is moved with it."""
+    """Whether the mean is an average of points: where bounds move it, what is learnt is moved with it, and samples may be moved
+    to sides that are near. (Gradients are estimated from samples as they were drawn.)"""
 
     WIDE: ClassVar[float] = 0.2
     """The initial standard deviation where none is given, over the box's width."""
@@ -296,7 +300,9 @@ class Gaussian(Strategy):
             z = self._aimed(state, normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling))
             return unit * self._points(state, z), self._known(state, z)
 
-        x, drawn, known = self.bounds.population(draw, lower, upper, unit * state.mean[None, :])
+        early = (state.generation < EARLY) & self.AVERAGES
+        source = Source(unit * state.mean[None, :], unit * self._deviations(state)[None, :], early)
+        x, drawn, known = self.bounds.population(draw, lower, upper, source)
         return x, dataclasses.replace(state, drawn=drawn, known=known)
 
     def _tell(self, state, x, fitness):
