@@ -151,8 +151,14 @@ def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -
     """Points (n, d), those that are to lie on sides of the box moved there, or left where they were drawn beyond."""
     row, mean = _rows(x), source.mean
     below, above = mean < lower, mean > upper
-    inside = jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)
-    left_alone = (row % 5 < 2) & (inside == inside.max(axis=1, keepdims=True))
+
+    def inside(x):
+        """(n, d) by how many widths of the box points are on the inner side of a side that the mean is beyond."""
+        return jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)
+
+    farthest = inside(x[:PRESSED]).max(axis=1, keepdims=True)
+    farthest = jnp.pad(farthest, ((0, x.shape[0] - farthest.shape[0]), (0, 0)))
+    left_alone = (row % 5 < 2) & (inside(x) == farthest)
     pressed = (row < PRESSED) & ~left_alone
     probe = (row == PROBE) & source.early
     near_lower = mean - lower < jnp.minimum(source.deviations, upper - mean)
@@ -178,7 +184,7 @@ class Resample(Nearest):
     Args:
         attempts: how often a candidate with correlated coordinates is drawn again, as a whole, before it is moved to the
             nearest point of the box. Default 1: on most of the BBOB functions CMA-ES needs fewer evaluations than without.
-            An optimum in a corner takes up to 1.4 times as many, and with 16 several times (benchmarks/bounds.py).
+            An optimum in a corner takes up to 1.3 times as many, and with 16 ten times and more (benchmarks/bounds.py).
     """
 
     attempts: int = static(default=1)

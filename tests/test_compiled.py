@@ -11,6 +11,7 @@ import pytest
 from variants import box, exact, make
 
 from jaxes import ES, MAES, Box, Stop, problems, run
+from jaxes.loop import BLOCK
 
 PROBLEM = problems.ackley(2, half_width=5)
 STRATEGY = ES(PROBLEM.space, mu=20, lam=100, sigma=0.15)
@@ -32,6 +33,11 @@ def test_the_loop_has_topk_no_sort_and_no_callback(batch, options):
     assert "TopK" in text
     assert not re.search(r"= \S+ sort\(", text)
     assert not re.search(HOST, text)
+
+
+def test_the_length_of_a_block_of_generations_is_known():
+    """Else a device would ask the host in every generation whether to go on."""
+    assert f'"known_trip_count":{{"n":"{BLOCK}"}}' in compiled(4)
 
 
 def test_the_checks_find_what_they_look_for():
