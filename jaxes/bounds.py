@@ -39,6 +39,10 @@ class Source(NamedTuple):
     deviations: jax.Array  # (1, d)
     early: jax.Array  # () bool, whether one may be moved to sides that are near
 
+    def beyond(self, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(1, d) whether the mean is below the lower side, and whether above the upper."""
+        return self.mean < lower, self.mean > upper
+
 
 class Bounds(abc.ABC):
     """A way to keep samples inside a box."""
@@ -112,23 +116,20 @@ class Nearest(Bounds):
     them, so that their ranks tell of the other coordinates alone, and two of five onto all but the one that they were drawn
     farthest inside of, so that a side on which the optimum is not is soon left again: with more sides at a time, the right ones
     would hide the wrong one. Larger populations look for the best of many optima, for which candidates on the sides are of no
-    use. In the first generations, one candidate more lies on the sides within a standard deviation of the mean: an optimum in
-    a corner is there to be found at once. What all this is worth is measured in benchmarks/bounds.py.
+    use. In the first generations, one of them also lies on the sides within a standard deviation of the mean: an optimum in a
+    corner is there to be found at once. What all this is worth is measured in benchmarks/bounds.py.
     """
 
     def repair(self, x, lower, upper):
         return jnp.clip(x, lower, upper)
 
     def population(self, draw, lower, upper, source=None):
-        if source is None:
-            low, high = False, False
-        else:
-            low, high = source.mean < lower, source.mean > upper
+        below, above = (False, False) if source is None else source.beyond(lower, upper)
 
         def outside(x):
             """(n, 1) which points (n, d) left the box where they were not to."""
             first = _rows(x) < PRESSED
-            return jnp.any(((x < lower) & ~(first & low)) | ((x > upper) & ~(first & high)), axis=1, keepdims=True)
+            return jnp.any(((x < lower) & ~(first & below)) | ((x > upper) & ~(first & above)), axis=1, keepdims=True)
 
         drawn, more = self._drawn(draw, outside)
         if source is not None:
@@ -150,7 +151,7 @@ class Nearest(Bounds):
 def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -> jax.Array:
     """Points (n, d), those that are to lie on sides of the box moved there, or left where they were drawn beyond."""
     row, mean = _rows(x), source.mean
-    below, above = mean < lower, mean > upper
+    below, above = source.beyond(lower, upper)
 
     def inside(x):
         """(n, d) by how many widths of the box points are on the inner side of a side that the mean is beyond."""
@@ -184,7 +185,7 @@ class Resample(Nearest):
     Args:
         attempts: how often a candidate with correlated coordinates is drawn again, as a whole, before it is moved to the
             nearest point of the box. Default 1: on most of the BBOB functions CMA-ES needs fewer evaluations than without.
-            An optimum in a corner takes up to 1.3 times as many, and with 16 ten times and more (benchmarks/bounds.py).
+            An optimum in a corner takes up to 1.3 times as many, and with 16 up to 22 times (benchmarks/bounds.py).
     """
 
     attempts: int = static(default=1)

@@ -279,7 +279,7 @@ def test_one_lies_on_sides_that_are_near_in_the_first_generations():
     [(2, False, 23), (2, True, 29), (10, False, 115), (10, True, 155), (40, False, 400), (40, True, 900)],
 )
 def test_corners_are_reached_soon(d, slope, most, x64):
-    """Medians. Those of pycma with its BoundPenalty are 21, 25, 111, 141, 470 and 795 evaluations."""
+    """Medians. Those of pycma with its BoundPenalty are 21, 25, 111, 141, 457 and 620 evaluations."""
     runs = 256 if d == 2 else 64
     starts = np.random.RandomState(d).uniform(-4, 4, (runs, d))
     space = Box(-5.0, 5.0, shape=d)
