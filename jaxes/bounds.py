@@ -86,6 +86,10 @@ class Bounds(abc.ABC):
         """Where the mean (1, d) of a distribution with these deviations (1, d) may lie, next to it."""
         return mean
 
+    def held(self, mean: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """(d,) bool, in which coordinates a side keeps the mean (d,) of a distribution where it is."""
+        return jnp.zeros_like(mean, bool)
+
     def away(self, points: jax.Array, origin: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """The way to points of the box from others."""
         return points - origin
@@ -146,6 +150,9 @@ class Nearest(Bounds):
     def confined(self, mean, deviations, lower, upper):
         reach = jnp.minimum(OUTSIDE * deviations, REACH * _width(lower, upper))
         return jnp.clip(mean, lower - reach, upper + reach)
+
+    def held(self, mean, lower, upper):
+        return (mean < lower) | (mean > upper)
 
 
 def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -> jax.Array:

@@ -68,6 +68,11 @@ class Controlled(Gaussian):
         ahead = jnp.linalg.norm(z[0]) / jnp.maximum(length, float(jnp.finfo(z.dtype).tiny) ** 0.5) * step
         return jnp.where((row < 2) & (length > 0), jnp.where(row == 0, 1, -1) * ahead[None, :], z)
 
+    def _free(self, mean: jax.Array) -> jax.Array:
+        """(d,) bool, in which coordinates a path to the mean (d,) tells of the step size: all, if a side holds it in all."""
+        held = self.bounds.held(self._unit() * mean, *self.space.bounds())
+        return ~held | jnp.all(held)
+
     def _ahead(self, state: Any) -> jax.Array:
         """(d,) the mean's last step, in coordinates in which samples are standard normal."""
         return state.control.before

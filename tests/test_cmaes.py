@@ -15,7 +15,7 @@ from variants import assert_same, box, evaluations, runs_of, shifted_sphere
 import jaxes
 from jaxes import CMAES, LMMAES, MAES, SNES, XNES, Box, Resample, SepCMAES, StopReason, VkDCMAES, run
 from jaxes.gaussian import condition, shortest_axis
-from jaxes.operators.cma import parameters
+from jaxes.operators.cma import length, parameters
 from jaxes.operators.selection import COMPARED, ranks
 
 pytestmark = pytest.mark.quick
@@ -72,7 +72,7 @@ def test_steps_are_those_of_purecma(lam, x64):
     peer.params = p = purecma.CMAESParameters(d, lam, RecombinationWeights)
     p.lazy_gap_evals, mine = 0, parameters(d, lam)
     theirs = [p.mueff, p.cc, p.c1, p.cmu, p.cs, p.chiN]
-    np.testing.assert_allclose([mine.mu_eff, mine.c_c, mine.c_1, mine.c_mu, mine.c_sigma, mine.chi], theirs, rtol=1e-12)
+    np.testing.assert_allclose([mine.mu_eff, mine.c_c, mine.c_1, mine.c_mu, mine.c_sigma, length(d)], theirs, rtol=1e-12)
     np.testing.assert_allclose(mine.weights, p.weights, atol=1e-12)
 
     f = jax.jit(jax.vmap(lambda x: ellipsoid(d)(x + 0.3)))  # around the origin: the peer subtracts means
@@ -87,9 +87,9 @@ def test_steps_are_those_of_purecma(lam, x64):
         np.testing.assert_allclose(state.path_sigma, peer.ps, atol=1e-9)
         np.testing.assert_allclose(state.path_c, peer.pc, atol=1e-9)
         np.testing.assert_allclose(state.covariance, peer.C, rtol=1e-9, atol=1e-9 * np.abs(peer.C).max())
-        length = np.linalg.norm(peer.ps)
-        stalled += bool(length**2 / d > (1 - (1 - p.cs) ** (2 * peer.counteval / lam)) * (2 + 4 / (d + 1)))
-        step = before * np.exp(mine.c_sigma / mine.d_sigma * (length / mine.chi - 1))
+        path = np.linalg.norm(peer.ps)
+        stalled += bool(path**2 / d > (1 - (1 - p.cs) ** (2 * peer.counteval / lam)) * (2 + 4 / (d + 1)))
+        step = before * np.exp(mine.c_sigma / mine.d_sigma * (path / length(d) - 1))
         before = peer.sigma = sigma * float(state.sigma)
         np.testing.assert_allclose(peer.sigma, step, rtol=1e-9)
     assert 0 < stalled < 200
@@ -98,7 +98,7 @@ def test_steps_are_those_of_purecma(lam, x64):
 @pytest.mark.parametrize(("d", "lam"), [(1, 4), (2, 6), (10, 10), (40, 15), (3, 1000)])
 def test_parameters_are_the_tutorials(d, lam):
     p, peer = parameters(d, lam), cmaes.CMA(mean=np.zeros(d), sigma=1.0, population_size=lam)
-    mine = [p.mu_eff, p.c_c, p.c_1, p.c_sigma, p.d_sigma, p.chi]
+    mine = [p.mu_eff, p.c_c, p.c_1, p.c_sigma, p.d_sigma, length(d)]
     np.testing.assert_allclose(mine, [peer._mu_eff, peer._cc, peer._c1, peer._c_sigma, peer._d_sigma, peer._chi_n], rtol=1e-12)
     np.testing.assert_allclose([p.c_mu], [peer._cmu], atol=2e-8)  # it takes 1e-8 off where eq. 58 is bounded
     np.testing.assert_allclose(p.weights, peer._weights, rtol=1e-6, atol=2e-8)

@@ -12,7 +12,7 @@ from variants import box, evaluations, learnt, runs_of, shifted_sphere
 
 from jaxes import LMMAES, MAES, Box, Clip, ElitistCMAES, SepCMAES
 from jaxes.gaussian import reach
-from jaxes.operators.cma import parameters, separable
+from jaxes.operators.cma import length, parameters, separable
 
 pytestmark = pytest.mark.quick
 
@@ -68,7 +68,7 @@ def test_separable_parameters(d, lam):
     p, peer = separable(d, lam), cmaes.SepCMA(mean=np.zeros(d), sigma=1.0, population_size=lam)
     np.testing.assert_allclose(p.weights[: lam // 2], peer._weights, rtol=1e-12)
     assert not p.weights[lam // 2 :].any()
-    mine = [p.mu_eff, p.c_c, p.c_sigma, p.d_sigma, p.chi]
+    mine = [p.mu_eff, p.c_c, p.c_sigma, p.d_sigma, length(d)]
     np.testing.assert_allclose(mine, [peer._mu_eff, peer._cc, peer._c_sigma, peer._d_sigma, peer._chi_n], rtol=1e-12)
     np.testing.assert_allclose(p.c_1 + p.c_mu, peer._cmu, rtol=1e-12)  # what the paper shares between both updates
     np.testing.assert_allclose(p.c_1 * p.mu_eff, peer._cmu, rtol=1e-12)
@@ -97,7 +97,7 @@ def test_matrix_adaptation_steps_are_the_papers(active, x64):
             w = weights[i] if weights[i] >= 0 else weights[i] * D / (z[i] @ z[i])
             change += p.c_mu / 2 * (w * np.outer(z[i], z[i]) - weights[i] * np.eye(D))
         matrix = matrix @ (np.eye(D) + change)
-        sigma *= np.exp(p.c_sigma / p.d_sigma * (np.linalg.norm(path) / p.chi - 1))
+        sigma *= np.exp(p.c_sigma / p.d_sigma * (np.linalg.norm(path) / length(D) - 1))
         np.testing.assert_allclose(0.5 * state.mean, mean, rtol=1e-9)
         np.testing.assert_allclose(0.5 * state.sigma, sigma, rtol=1e-9)
         np.testing.assert_allclose(state.matrix, matrix, atol=1e-9 * np.abs(matrix).max())

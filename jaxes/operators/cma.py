@@ -5,7 +5,6 @@ Computed on the host in float64 where d and lam are static; equation numbers are
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +22,6 @@ class Parameters(NamedTuple):
     c_mu: Any
     c_sigma: Any
     d_sigma: Any
-    chi: float  # E|N(0, I)|
     total: Any  # sum of the weights
 
 
@@ -50,7 +48,6 @@ def parameters(d: int, lam: Any, rows: int | None = None, dtype: Any = None) -> 
         c_mu=c_mu,
         c_sigma=c_sigma,
         d_sigma=damping(d, mu_eff, xp) + c_sigma,
-        chi=length(d),
         total=1 - alpha,
     )
     return found if rows is not None else Parameters(found.weights, *map(float, found[1:]))
@@ -75,7 +72,6 @@ def separable(d: int, lam: Any, rows: int | None = None, dtype: Any = None) -> P
         c_mu=c_cov * (1 - 1 / mu_eff),
         c_sigma=c_sigma,
         d_sigma=damping(d, mu_eff, xp) + c_sigma,
-        chi=length(d),
         total=1.0,
     )
     return found if rows is not None else Parameters(found.weights, *map(float, found[1:]))
@@ -104,6 +100,11 @@ def damping(d: int, mu_eff: Any, xp: Any = np) -> Any:
     return 1 + 2 * (xp.maximum(1, (mu_eff - 1) / (d + 1)) ** 0.5 - 1)
 
 
-def length(d: int) -> float:
+def length(d: Any) -> Any:
     """The expected length of a standard normal vector, to the second order."""
-    return math.sqrt(d) * (1 - 1 / (4 * d) + 1 / (21 * d * d))
+    return d**0.5 * (1 - 1 / (4 * d) + 1 / (21 * d * d))
+
+
+def relative_length(path: jax.Array, free: jax.Array) -> jax.Array:
+    """() the length of a path (d,) over what is expected of a random walk's, both in the coordinates that are free (d,)."""
+    return jnp.linalg.norm(jnp.where(free, path, 0)) / length(jnp.sum(free, dtype=path.dtype))

@@ -24,7 +24,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, Rooted, finite, fitted_root, floor, within_reach
-from jaxes.operators.cma import parameters
+from jaxes.operators.cma import parameters, relative_length
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -86,12 +86,12 @@ class Factored(Controlled, Rooted):
         mean = state.mean + state.sigma * _mul(best, y)  # 42
         moved = _mul(best, z)
         path_sigma = (1 - p.c_sigma) * state.path_sigma + (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * moved  # 43
-        length = jnp.linalg.norm(path_sigma)
-        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length / p.chi - 1), order, fitness, moved)  # 44
+        length = relative_length(path_sigma, self._free(mean))
+        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length - 1), order, fitness, moved)  # 44
         sigma = state.sigma * jnp.exp(growth)
 
         age = 2 * (state.generation + 1).astype(u.dtype)
-        unstalled = length < (1.4 + 2 / (d + 1)) * p.chi * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
+        unstalled = length < (1.4 + 2 / (d + 1)) * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
         step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
         unit = d**0.5 / jnp.maximum(jnp.linalg.norm(z, axis=1), float(jnp.finfo(u.dtype).tiny) ** 0.25)

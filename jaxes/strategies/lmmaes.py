@@ -96,7 +96,7 @@ class LMMAES(Controlled):
         return state.mean[None, :] + state.sigma * _times(state.transform, state.vectors, z)
 
     def _learn(self, state, u, fitness):
-        d, (lam, *rows) = self.space.dimension, self._rows(u.dtype)
+        lam, *rows = self._rows(u.dtype)
         weights = better_half(lam, 0.5, *rows)
         mu_eff = effective(weights)
         c_sigma, c_c = self._rates(lam if isinstance(lam, int) else jnp.asarray(lam, u.dtype))
@@ -110,7 +110,8 @@ class LMMAES(Controlled):
         path = (1 - c_sigma) * state.path + (mu_eff * c_sigma * (2 - c_sigma)) ** 0.5 * z
         rates = jnp.asarray(c_c, u.dtype)[:, None]
         vectors = (1 - rates) * state.vectors + jnp.sqrt(mu_eff * rates * (2 - rates)) * z[None, :]
-        growth, control = self._growth(state, c_sigma / 2 * (jnp.sum(path * path) / d - 1), order, fitness, z)
+        squared = jnp.mean(path * path, where=self._free(mean))
+        growth, control = self._growth(state, c_sigma / 2 * (squared - 1), order, fitness, z)
         sigma = state.sigma * jnp.exp(growth)
 
         transform, inverse = self._multiplied(vectors, state.generation + 1)

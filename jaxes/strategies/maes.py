@@ -24,7 +24,7 @@ from jax import lax
 from jaxes.branch import where_due
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, finite, fitted_root, floor, reach
-from jaxes.operators.cma import parameters
+from jaxes.operators.cma import parameters, relative_length
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static, where
 
@@ -83,8 +83,8 @@ class MAES(Controlled):
         mean = state.mean + state.sigma * _mul(best, y)  # M9
         moved = _mul(best, z)
         path = (1 - p.c_sigma) * state.path + (p.mu_eff * p.c_sigma * (2 - p.c_sigma)) ** 0.5 * moved  # M10
-        length = jnp.linalg.norm(path)
-        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length / p.chi - 1), order, fitness, moved)
+        length = relative_length(path, self._free(mean))
+        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length - 1), order, fitness, moved)
         sigma = state.sigma * jnp.exp(growth)  # M12
 
         total = 1.0

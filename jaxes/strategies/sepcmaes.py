@@ -20,7 +20,7 @@ from jax import lax
 
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, fitted_deviations, floor, reach
-from jaxes.operators.cma import separable
+from jaxes.operators.cma import relative_length, separable
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -70,12 +70,12 @@ class SepCMAES(Controlled):
         mean = state.mean + state.sigma * step
         moved = step / jnp.sqrt(state.variances)
         path_sigma = (1 - p.c_sigma) * state.path_sigma + (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * moved
-        length = jnp.linalg.norm(path_sigma)
-        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length / p.chi - 1), order, fitness, moved)
+        length = relative_length(path_sigma, self._free(mean))
+        growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length - 1), order, fitness, moved)
         sigma = state.sigma * jnp.exp(growth)
 
         age = 2 * (state.generation + 1).astype(u.dtype)
-        unstalled = length < (1.4 + 2 / (d + 1)) * p.chi * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # H_sigma
+        unstalled = length < (1.4 + 2 / (d + 1)) * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # H_sigma
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5, 0) * step
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         variances = (1 + lost - p.c_1 - p.c_mu) * state.variances + p.c_1 * jnp.square(path_c) + p.c_mu * _mul(w, jnp.square(y))
