@@ -192,7 +192,7 @@ class Resample(Nearest):
     Args:
         attempts: how often a candidate with correlated coordinates is drawn again, as a whole, before it is moved to the
             nearest point of the box. Default 1: on most of the BBOB functions CMA-ES needs fewer evaluations than without.
-            An optimum in a corner takes up to 1.3 times as many, and with 16 up to 22 times (benchmarks/bounds.py).
+            An optimum in a corner takes up to 1.2 times as many, and with 16 up to 20 times (benchmarks/bounds.py).
     """
 
     attempts: int = static(default=1)

@@ -1,6 +1,8 @@
 """Step-size control of strategies whose samples are standard normal vectors, multiplied by a step size among others.
 
-- "csa", cumulative step-size adaptation: by the length of the path of the mean, compared with that of a random walk.
+- "csa", cumulative step-size adaptation: by the length of the path of the mean, compared with that of a random walk. In
+  coordinates in which a side of the box holds the mean, there is no path, however well it goes in the others: those alone are
+  compared (where axes are turned, about so). Else, steps shrink while there is a way to go, and a corner is found late.
 - "tpa", two-point adaptation: the first two candidates lie ahead of the mean and behind it, along its last step in coordinates
   in which samples are standard normal; which of them ranks better decides.
 - "msr", the median success rule: by how many candidates are better than what three tenths of the last generation reached.

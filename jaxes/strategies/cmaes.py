@@ -7,7 +7,7 @@ Invariant to translation, rotation, scaling of the axes and monotone transforms 
 Reference: N. Hansen, The CMA Evolution Strategy: A Tutorial (2016), arXiv 1604.00772, Figure 6, with negative weights (active).
 Departures: by default the covariance matrix is factored by Cholesky, at a fraction of an eigendecomposition's time; the path of
 the step size then lives in coordinates that turn slowly (Krause, Arbones & Igel, NIPS 2016). The step size grows by a factor
-of e a generation at most, and stays above what rounding resolves.
+of e a generation at most, stays above what rounding resolves, and follows the path where no side of the box holds the mean.
 """
 
 from __future__ import annotations
