@@ -2,7 +2,8 @@
 
 - "csa", cumulative step-size adaptation: by the length of the path of the mean, compared with that of a random walk. In
   coordinates in which a side of the box holds the mean, there is no path, however well it goes in the others: those alone are
-  compared (where axes are turned, about so). Else, steps shrink while there is a way to go, and a corner is found late.
+  compared (where axes are turned, about so). Else, steps shrink while there is a way to go, and a corner is found late. Not in
+  populations larger than those of which all candidates are pressed onto sides: of many optima, shrinking finds better ones.
 - "tpa", two-point adaptation: the first two candidates lie ahead of the mean and behind it, along its last step in coordinates
   in which samples are standard normal; which of them ranks better decides.
 - "msr", the median success rule: by how many candidates are better than what three tenths of the last generation reached.
@@ -23,6 +24,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from jaxes.bounds import PRESSED
 from jaxes.checks import check_choice
 from jaxes.gaussian import Gaussian
 from jaxes.pytree import pytree, static
@@ -71,8 +73,9 @@ class Controlled(Gaussian):
         return jnp.where((row < 2) & (length > 0), jnp.where(row == 0, 1, -1) * ahead[None, :], z)
 
     def _free(self, mean: jax.Array) -> jax.Array:
-        """(d,) bool, in which coordinates a path to the mean (d,) tells of the step size: all, if a side holds it in all."""
-        held = self.bounds.held(self._unit() * mean, *self.space.bounds())
+        """(d,) bool, in which coordinates a path to the mean (d,) tells of the step size: all, if a side holds it in all, or
+        if the population is large."""
+        held = self.bounds.held(self._unit() * mean, *self.space.bounds()) & (self.lam <= PRESSED)
         return ~held | jnp.all(held)
 
     def _ahead(self, state: Any) -> jax.Array:
