@@ -111,7 +111,7 @@ def test_a_good_solution_from_outside_helps(kind, most, x64):
         mean = strategy.mean(state) if hasattr(strategy, "mean") else strategy.best(state)
         return shifted_sphere(mean)
 
-    keys = jax.random.split(jax.random.key(0), 32)
+    keys = jax.random.split(jax.random.key(0), 256)
     injected, alone = (np.median(jax.vmap(late, (0, None))(keys, when)) for when in (0, 100))
     assert injected < most * alone
 
