@@ -39,9 +39,10 @@ class Source(NamedTuple):
     deviations: jax.Array  # (1, d)
     early: jax.Array  # () bool, whether one may be moved to sides that are near
 
-    def beyond(self, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(1, d) whether the mean is below the lower side, and whether above the upper."""
-        return self.mean < lower, self.mean > upper
+
+def _beyond(mean: jax.Array, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether a mean is below the lower side, and whether above the upper, for each coordinate."""
+    return mean < lower, mean > upper
 
 
 class Bounds(abc.ABC):
@@ -128,7 +129,7 @@ class Nearest(Bounds):
         return jnp.clip(x, lower, upper)
 
     def population(self, draw, lower, upper, source=None):
-        below, above = (False, False) if source is None else source.beyond(lower, upper)
+        below, above = (False, False) if source is None else _beyond(source.mean, lower, upper)
 
         def outside(x):
             """(n, 1) which points (n, d) left the box where they were not to."""
@@ -152,13 +153,14 @@ class Nearest(Bounds):
         return jnp.clip(mean, lower - reach, upper + reach)
 
     def held(self, mean, lower, upper):
-        return (mean < lower) | (mean > upper)
+        below, above = _beyond(mean, lower, upper)
+        return below | above
 
 
 def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -> jax.Array:
     """Points (n, d), those that are to lie on sides of the box moved there, or left where they were drawn beyond."""
     row, mean = _rows(x), source.mean
-    below, above = source.beyond(lower, upper)
+    below, above = _beyond(mean, lower, upper)
 
     def inside(x):
         """(n, d) by how many widths of the box points are on the inner side of a side that the mean is beyond."""
