@@ -27,9 +27,38 @@ def normal(u: jax.Array) -> jax.Array:
 
 
 def _quantile(v: jax.Array) -> jax.Array:
-    """The standard normal quantile of (v + 1) / 2, finite also at v = -1 and v = 1."""
+    """The standard normal quantile of (v + 1) / 2, finite also at v = -1 and v = 1.
+
+    In single precision by the approximation of M. Giles (Approximating the erfinv function, GPU Computing Gems 2, 2010), on
+    which XLA's is based. With the logarithm of a product, as there, it takes less time than with log1p, and is 20 times as
+    accurate: to 3e-7 of the value.
+    """
     limit = 1 - jnp.finfo(v.dtype).epsneg
-    return SQRT2 * lax.erf_inv(jnp.clip(v, -limit, limit))
+    v = jnp.clip(v, -limit, limit)
+    if v.dtype != jnp.float32:
+        return SQRT2 * lax.erf_inv(v)
+    w = -jnp.log((1 - v) * (1 + v))
+    # Both are computed for all, which takes less than to choose among coefficients.
+    factor = jnp.where(w < 5, _polynomial(w - 2.5, _CENTRAL), _polynomial(jnp.sqrt(w) - 3, _TAIL))
+    return SQRT2 * v * factor
+
+
+_CENTRAL = (
+    (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087)
+    + (-0.00125372503, -0.00417768164, 0.246640727, 1.50140941)
+)  # fmt: skip
+_TAIL = (
+    (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773)
+    + (-0.0076224613, 0.00943887047, 1.00167406, 2.83297682)
+)  # fmt: skip
+
+
+def _polynomial(x: jax.Array, coefficients: tuple[float, ...]) -> jax.Array:
+    """By Horner's rule, from the highest power on."""
+    total = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = coefficient + total * x
+    return total
 
 
 class Source(NamedTuple):
@@ -138,7 +167,7 @@ class Nearest(Bounds):
 
         drawn, more = self._drawn(draw, outside)
         if source is not None:
-            drawn = _pressed(drawn, source, lower, upper)
+            drawn = drawn.at[:PRESSED].set(_pressed(drawn[:PRESSED], source, lower, upper))
         return self.repair(drawn, lower, upper), drawn, more
 
     def _drawn(self, draw: Callable, outside: Callable) -> tuple[jax.Array, Any]:
@@ -158,18 +187,12 @@ class Nearest(Bounds):
 
 
 def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    """Points (n, d), those that are to lie on sides of the box moved there, or left where they were drawn beyond."""
+    """The first points (n, d) of a generation, moved to the sides of the box on which they are to lie, unless drawn beyond."""
     row, mean = _rows(x), source.mean
     below, above = _beyond(mean, lower, upper)
 
-    def inside(x):
-        """(n, d) by how many widths of the box points are on the inner side of a side that the mean is beyond."""
-        return jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)
-
-    farthest = inside(x[:PRESSED]).max(axis=1, keepdims=True)
-    farthest = jnp.pad(farthest, ((0, x.shape[0] - farthest.shape[0]), (0, 0)))
-    left_alone = (row % 5 < 2) & (inside(x) == farthest)
-    pressed = (row < PRESSED) & ~left_alone
+    inner = jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)  # (n, d) by how much
+    pressed = (row % 5 >= 2) | (inner != inner.max(axis=1, keepdims=True))
     probe = (row == PROBE) & source.early
     near_lower = mean - lower < jnp.minimum(source.deviations, upper - mean)
     near_upper = upper - mean < jnp.minimum(source.deviations, mean - lower)
@@ -214,14 +237,16 @@ class Resample(Nearest):
 
     def _drawn(self, draw, outside):
         def again(carry):
-            attempt, taken = carry
-            return attempt + 1, where(outside(taken[0]), draw(attempt), taken)
+            attempt, taken, left = carry
+            taken = where(left, draw(attempt), taken)
+            return attempt + 1, taken, outside(taken[0])
 
         def go_on(carry):
-            attempt, (x, _) = carry
-            return (attempt <= self.attempts) & any_lane(outside(x).any())
+            attempt, _, left = carry
+            return (attempt <= self.attempts) & any_lane(left.any())
 
-        return lax.while_loop(go_on, again, (jnp.int32(1), draw(0)))[1]
+        first = draw(0)
+        return lax.while_loop(go_on, again, (jnp.int32(1), first, outside(first[0])))[1]
 
 
 def _inside(mean, sigma, lower, upper):

@@ -44,21 +44,21 @@ def transformed(function: Callable[[jax.Array], jax.Array], key: jax.Array, shap
     """`function(uniform(key, shape, dtype))` for a function of each element alone, as numbers that lie in memory.
 
     On a CPU, XLA melts the hash into everything that consumes it, and computes it anew in each. That is faster for one
-    consumer, and up to three times as slow for a whole generation, where there are several. A loop of two turns stays apart;
-    a barrier would not.
+    consumer, and up to three times as slow for a whole generation, where there are several. A branch stays apart; a barrier
+    would not, nor would a loop that fills the array in pieces use more than one core.
     """
-    size = math.prod(shape)
-    half = -(-size // 2)
-    if not _is_threefry(key) or np.dtype(dtype) not in (np.float32, np.float64) or size >= 2**31:
+    size, dtype = math.prod(shape), np.dtype(dtype)
+    if not _is_threefry(key) or dtype not in (np.float32, np.float64) or size >= 2**32:
         return function(uniform(key, shape, dtype))
 
-    def part(first):
-        return function(_uniform(key, lax.iota(jnp.uint32, half) + first, np.dtype(dtype)))
+    def flat():
+        return function(_uniform(key, lax.iota(jnp.uint32, size), dtype))
 
     def in_memory():
-        return lax.map(part, jnp.asarray([0, half], jnp.uint32)).reshape(-1)[:size].reshape(shape)
+        always = lax.optimization_barrier(jnp.bool_(True))  # for the compiler, it might be false
+        return lax.cond(always, flat, lambda: jnp.zeros(size, dtype))
 
-    return lax.platform_dependent(cpu=in_memory, default=lambda: function(uniform(key, shape, dtype)))
+    return lax.platform_dependent(cpu=in_memory, default=flat).reshape(shape)
 
 
 def _uniform(key: jax.Array, count: jax.Array, dtype: np.dtype) -> jax.Array:
