@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from variants import box, exact, make
 
-from jaxes import ES, MAES, Box, Stop, problems, run
+from jaxes import ES, MAES, Box, Stop, problems, random, run
+from jaxes.bounds import normal
 from jaxes.loop import BLOCK
 
 PROBLEM = problems.ackley(2, half_width=5)
@@ -33,6 +34,18 @@ def test_the_loop_has_topk_no_sort_and_no_callback(batch, options):
     assert "TopK" in text
     assert not re.search(r"= \S+ sort\(", text)
     assert not re.search(HOST, text)
+
+
+def test_normal_numbers_are_drawn_once():
+    """Each of those who use them would compute all of them again."""
+
+    def users(key):
+        z = random.transformed(normal, key, (64, 32), jnp.float32)
+        return z, jnp.square(z).sum(axis=0), jnp.exp(z).max(axis=1)
+
+    text = jax.jit(jax.vmap(users)).lower(jax.random.split(jax.random.key(0), 3)).compile().as_text()
+    assert text.count(" log(") == 1
+    assert " while(" not in text
 
 
 def test_the_length_of_a_block_of_generations_is_known():
