@@ -43,9 +43,9 @@ def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
 def transformed(function: Callable[[jax.Array], jax.Array], key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """`function(uniform(key, shape, dtype))` for a function of each element alone, as numbers that lie in memory.
 
-    On a CPU, XLA melts the hash into everything that consumes it, and computes it anew in each. That is faster for one
-    consumer, and up to three times as slow for a whole generation, where there are several. A branch stays apart; a barrier
-    would not, nor would a loop that fills the array in pieces use more than one core.
+    On a CPU, XLA melts the hash into what consumes it, and computes parts of it anew there, or along rows that are too short
+    for vector instructions. That takes up to five times as long as a branch, which stays apart; a barrier would not, nor would
+    a loop that fills the array in pieces use more than one core.
     """
     size, dtype = math.prod(shape), np.dtype(dtype)
     if not _is_threefry(key) or dtype not in (np.float32, np.float64) or size >= 2**32:
