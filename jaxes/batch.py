@@ -18,6 +18,7 @@ import collections
 import dataclasses
 import functools
 import math
+import pathlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,9 @@ INTERVAL = 0.25
 
 NARROWER = 4
 """Runs are gathered into batches as wide as all of them, or narrower by powers of this. Each width is a program of its own."""
+
+FULL = 0.5
+"""The share of the mappings of memory that Linux grants a process from which on compiled programs are let go of."""
 
 WORTH = 2e9
 """Floating-point operations wasted on runs that were not in their batch's stage before a narrower program is compiled, and
@@ -118,6 +122,7 @@ def drive(
     ended = devices.agreed(interrupted())
     if ended and snapshot is None:
         return batch.not_begun(ended)
+    let_go_of_programs()
     batch.begin(snapshot)
     while batch.gather(bool(ended)):
         done = batch.advance(min((other.most for other in (keeper, watch) if other is not None), default=LIMIT))
@@ -543,3 +548,22 @@ def _finish(layout, leaves, progress, records, ended):
         return finish(task, dataclasses.replace(progress, reason=reason), records)
 
     return layout.of_runs(one, (0, 1), 0)(leaves, progress, records)
+
+
+def let_go_of_programs() -> None:
+    """Makes room for new ones, in a process that has compiled so many that it is half way to where XLA ends it.
+
+    Every program takes dozens of mappings of memory; those of 24 functions with growing populations take most of what there is.
+    What is wanted again is compiled again.
+    """
+    try:
+        most = int(pathlib.Path("/proc/sys/vm/max_map_count").read_text())
+        taken = pathlib.Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:  # not Linux
+        return
+    if taken > FULL * most:
+        for program in PROGRAMS:
+            program.clear_cache()  # type: ignore[attr-defined] # it is not in their annotations
+
+
+PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish

@@ -1,5 +1,6 @@
 """What the compiled program is, and that there is only one."""
 
+import pathlib
 import re
 
 import chex
@@ -8,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import box, exact, make
+from variants import assert_same, box, exact, make
 
-from jaxes import ES, MAES, Box, Stop, problems, random, run
+import jaxes
+from jaxes import ES, MAES, Box, Stop, batch, problems, random, run
 from jaxes.bounds import normal
 from jaxes.loop import BLOCK
 
@@ -165,3 +167,21 @@ def test_what_is_compiled_quickly_serves_no_other_test(monkeypatch):
         with conftest.compiled_quickly(quick):
             program(1.0)
     assert seen == [{}, conftest.QUICK if jax.default_backend() == "cpu" else {}]
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/sys/vm/max_map_count").exists(), reason="only Linux limits mappings of memory")
+def test_programs_are_let_go_of_before_there_are_too_many(monkeypatch):
+    """XLA ended a process that scored CMA-ES with restarts on all functions of the BBOB suite twice."""
+
+    def swept(generations, repeats):
+        return jaxes.sweep(STRATEGY, PROBLEM, 0, generations, over={"sigma": [0.1]}, repeats=repeats).runs
+
+    known = swept(5, 2)
+    kept = batch._advance._cache_size()
+    assert_same(swept(5, 2), known)
+    assert batch._advance._cache_size() == kept >= 1  # as long as there is room
+    monkeypatch.setattr(batch, "FULL", 0.0)
+    for repeats in (3, 4):
+        swept(5, repeats)
+        assert batch._advance._cache_size() == 1  # that of the last sweep
+    assert_same(swept(5, 2), known)
