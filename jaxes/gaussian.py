@@ -433,7 +433,7 @@ class Rooted(Gaussian):
 
     def _fitted(self, state, steps, width):
         scale, root = fitted_root(steps, width)
-        whiten = triangular_inverse(root)
+        whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
         return dataclasses.replace(state, sigma=scale, root=root, whiten=whiten)
 
     def _points(self, state, z):
@@ -481,21 +481,6 @@ def fitted_root(steps: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Arra
     root = lax.linalg.cholesky(square + _mul(steps.T, steps) / n)
     scale = jnp.exp(jnp.mean(jnp.log(jnp.diagonal(root))))
     return scale, root / scale
-
-
-def triangular_inverse(root: jax.Array, least: int = 16) -> jax.Array:
-    """The inverse of a lower triangular matrix (d, d): by halves, down to a quarter of d or `least`.
-
-    It takes a half of the time of solving for the identity, which multiplies by the zeros too, and is no less accurate.
-    """
-    d = root.shape[0]
-    least = max(least, -(-d // 4))
-    if d <= least:
-        return solve_triangular(root, jnp.eye(d, dtype=root.dtype), lower=True)
-    half = d // 2
-    first, last = triangular_inverse(root[:half, :half], least), triangular_inverse(root[half:, half:], least)
-    below = -_mul(last, _mul(root[half:, :half], first))
-    return jnp.block([[first, jnp.zeros((half, d - half), root.dtype)], [below, last]])
 
 
 def condition(root: jax.Array, whiten: jax.Array) -> jax.Array:

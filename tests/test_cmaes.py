@@ -14,7 +14,7 @@ from variants import assert_same, box, evaluations, runs_of, shifted_sphere
 
 import jaxes
 from jaxes import CMAES, LMMAES, MAES, SNES, XNES, Box, Resample, SepCMAES, StopReason, VkDCMAES, run
-from jaxes.gaussian import condition, shortest_axis, triangular_inverse
+from jaxes.gaussian import condition, shortest_axis
 from jaxes.operators.cma import length, parameters
 from jaxes.operators.selection import COMPARED, ranks
 
@@ -229,16 +229,6 @@ def test_the_shortest_axis_is_found(x64):
     step = shortest_axis(jnp.asarray(np.linalg.inv(root)))
     np.testing.assert_allclose(np.abs(step), 1e-3 * np.abs(turn[:, 3]), rtol=1e-2, atol=1e-6)
     assert 1e6 / 100 <= condition(jnp.asarray(root), jnp.asarray(np.linalg.inv(root))) <= 1e6
-
-
-@pytest.mark.parametrize("d", [1, 2, 16, 17, 40, 67, 100])
-def test_the_inverse_of_a_triangular_matrix(x64, d):
-    root = np.linalg.cholesky(np.eye(d) + np.cov(np.random.default_rng(d).normal(size=(d, 2 * d + 2))).reshape(d, d))
-    inverse = jax.jit(triangular_inverse)(jnp.asarray(root))
-    np.testing.assert_allclose(inverse, np.linalg.inv(root), rtol=1e-12, atol=1e-14)
-    assert not np.triu(inverse, 1).any()
-    batch = jax.vmap(triangular_inverse)(jnp.stack([jnp.asarray(root), 2 * jnp.asarray(root)]))
-    np.testing.assert_allclose(batch[1], inverse / 2, rtol=1e-12, atol=1e-14)
 
 
 def test_a_degenerate_matrix_keeps_the_old_root():

@@ -19,10 +19,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, Rooted, finite, fitted_root, floor, triangular_inverse, within_reach
+from jaxes.gaussian import GaussianState, Rooted, finite, fitted_root, floor, within_reach
 from jaxes.operators.cma import parameters, relative_length
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -117,7 +118,7 @@ class Factored(Controlled, Rooted):
         eps = jnp.finfo(covariance.dtype).eps
         if self.root == "cholesky":
             root = lax.linalg.cholesky(covariance, symmetrize_input=False)
-            whiten = triangular_inverse(root)
+            whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
         else:
             values, vectors = jnp.linalg.eigh(covariance, symmetrize_input=False)
             axes = jnp.sqrt(jnp.maximum(values, eps * values.max()))
