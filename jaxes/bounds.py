@@ -193,7 +193,8 @@ def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -
     row, mean = _rows(x), source.mean
     below, above = _beyond(mean, lower, upper)
 
-    inner = jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)  # (n, d) by how much
+    # (n, d) by how many widths of the box points are on the inner side of a side that the mean is beyond.
+    inner = jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)
     pressed = (row % 5 >= 2) | (inner != inner.max(axis=1, keepdims=True))
     probe = (row == PROBE) & source.early
     near_lower = mean - lower < jnp.minimum(source.deviations, upper - mean)
