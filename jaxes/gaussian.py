@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
@@ -22,10 +23,11 @@ from jax.typing import ArrayLike
 
 from jaxes import random
 from jaxes.bounds import Bounds, Resample, Source, representable
+from jaxes.branch import any_lane
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
 from jaxes.operators.selection import ranks, truncation
-from jaxes.pytree import assign, pytree, static
+from jaxes.pytree import assign, pytree, static, where
 from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, positive
 from jaxes.space import Space, as_space
 from jaxes.strategy import Purpose, State, StopReason, Strategy, clean, first_reason, negligible, stream
@@ -449,6 +451,35 @@ class Rooted(Gaussian):
         return state.sigma * shortest_axis(state.whiten)
 
 
+def steps_and_normals(
+    state: Any, u: jax.Array, deviations: jax.Array, solve: Callable[[jax.Array], jax.Array]
+) -> tuple[jax.Array, ...]:
+    """Steps y = (u - mean) / sigma of points u, and the standard normal z that they were made of, each (lam, d).
+
+    Those of the samples, which are `state.known`, are known better than any point remembers, whose digits end at the size of
+    the mean. For points that were moved, equations are solved, in a branch that is taken only where there is one.
+
+    Args:
+        state: with a mean (d,) and a step size sigma ().
+        u: (lam, d).
+        deviations: (d,) of the steps.
+        solve: z from any steps (lam, d).
+    """
+    y = (u - state.mean[None, :]) / state.sigma
+
+    def solved() -> tuple[jax.Array, ...]:
+        z = solve(y)
+        return within_reach(z, y, z)
+
+    if state.known is None:
+        return solved()
+    known = state.known
+    places = jnp.abs(u) + (jnp.abs(state.mean) + state.sigma * deviations)[None, :]
+    moved = jnp.abs(y - known[0]) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
+    moved = jnp.any(moved, axis=1, keepdims=True)
+    return lax.cond(any_lane(moved.any()), lambda: where(moved, solved(), known), lambda: known)
+
+
 def within_reach(z: jax.Array, *vectors: jax.Array) -> tuple[jax.Array, ...]:
     """Vectors (..., d) that belong to z (..., d), shortened by as much as `reach` shortens z; zero where z is not finite."""
     factor = reach(z)
@@ -506,6 +537,15 @@ def finite(matrix: jax.Array) -> jax.Array:
     """() whether all numbers of a matrix are finite: from the sums of its rows, a product of matrices, which are taken in a
     fraction of the time that looking at every number takes."""
     return jnp.isfinite(_mul(matrix, jnp.ones_like(matrix[0]))).all()
+
+
+def outer(a: jax.Array, b: jax.Array) -> jax.Array:
+    """(d, k) the sum of all a_i b_i^T, for rows of a (n, d) and b (n, k).
+
+    XLA would not transpose a but ask for a product along the first axes, which on a CPU takes up to six times as long for a
+    batch of small matrices: as a value of its own, the transpose stays.
+    """
+    return _mul(lax.optimization_barrier(a.T), b)
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:

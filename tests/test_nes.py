@@ -12,6 +12,7 @@ import scipy.linalg
 from variants import box, evaluations, learnt, runs_of, shifted_sphere
 
 from jaxes import SNES, XNES, Box, run
+from jaxes.gaussian import condition, shortest_axis
 from jaxes.operators.expm import expm, phi
 from jaxes.strategies.nes import utilities
 
@@ -22,8 +23,8 @@ def rotation(d, seed=1):
     return np.linalg.qr(np.random.RandomState(seed).randn(d, d))[0]
 
 
-def ellipsoid(d, condition=1e6, seed=1):
-    turn, axes = rotation(d, seed), np.logspace(0, np.log10(condition), d)
+def ellipsoid(d, worst=1e6, seed=1):
+    turn, axes = rotation(d, seed), np.logspace(0, np.log10(worst), d)
 
     def f(x):
         z = jnp.matmul(jnp.asarray(turn, x.dtype), x - 0.3, precision="highest")
@@ -179,6 +180,15 @@ def test_float32_states_stay_finite_for_ever_after_convergence(kind):
     state = runs_of(strategy, functions, 2, 2000, stop={"converged": False}).state
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(state)))
     assert np.isfinite(jax.vmap(jax.vmap(strategy.step_size))(state)).all()
+
+
+def test_the_shortest_axis_is_found(x64):
+    turn, axes = rotation(10), np.ones(10)
+    axes[3] = 1e-3
+    root = np.linalg.cholesky((turn * axes**2) @ turn.T)
+    step = shortest_axis(jnp.asarray(np.linalg.inv(root)))
+    np.testing.assert_allclose(np.abs(step), 1e-3 * np.abs(turn[:, 3]), rtol=1e-2, atol=1e-6)
+    assert 1e6 / 100 <= condition(jnp.asarray(root), jnp.asarray(np.linalg.inv(root))) <= 1e6
 
 
 def test_the_inverse_stays_the_inverse_in_float32():

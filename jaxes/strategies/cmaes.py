@@ -23,7 +23,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, Rooted, finite, fitted_root, floor, within_reach
+from jaxes.gaussian import GaussianState, fitted_root, floor, outer, steps_and_normals
 from jaxes.operators.cma import parameters, relative_length
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -36,7 +36,7 @@ class CMAESState(GaussianState):
     sigma: jax.Array  # () step size
     covariance: jax.Array  # (d, d) C
     root: jax.Array  # (d, d) A, A A^T = C
-    whiten: jax.Array  # (d, d) the inverse of A
+    shortest: jax.Array  # (d,) about a standard deviation along the shortest principal axis of C
     path_sigma: jax.Array  # (d,)
     path_c: jax.Array  # (d,)
 
@@ -53,8 +53,8 @@ class Proposal(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Factored(Controlled, Rooted):
-    """A strategy whose state is or has a `CMAESState`: its covariance matrix is kept with a root and the root's inverse."""
+class Factored(Controlled):
+    """A strategy whose state is a `CMAESState`: its covariance matrix is kept with a root of it."""
 
     _: KW_ONLY
     root: Literal["cholesky", "symmetric"] = static(default="cholesky")
@@ -65,12 +65,24 @@ class Factored(Controlled, Rooted):
 
     def _begin(self, state):
         eye, zero = jnp.eye(self.space.dimension, dtype=state.mean.dtype), jnp.zeros_like(state.mean)
-        one = jnp.ones((), state.mean.dtype)
-        return CMAESState(**vars(state), sigma=one, covariance=eye, root=eye, whiten=eye, path_sigma=zero, path_c=zero)
+        one, axis = jnp.ones((), state.mean.dtype), jnp.full_like(zero, len(eye) ** -0.5)
+        return CMAESState(**vars(state), sigma=one, covariance=eye, root=eye, shortest=axis, path_sigma=zero, path_c=zero)
 
     def _fitted(self, state, steps, width):
         scale, root = fitted_root(steps, width)
         return self._factored(dataclasses.replace(state, sigma=scale), _mul(root, root.T))
+
+    def _points(self, state, z):
+        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
+
+    def _known(self, state, z):
+        return _mul(z, state.root.T), z
+
+    def _solved(self, state: Any, y: jax.Array) -> jax.Array:
+        """A^-1 times each of rows y (n, d)."""
+        if self.root == "cholesky":
+            return solve_triangular(state.root, y.T, lower=True).T
+        return jnp.linalg.solve(state.root, y.T).T
 
     def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
         """What CMA-ES learns from points (lam, d) and their fitness (lam,)."""
@@ -79,9 +91,8 @@ class Factored(Controlled, Rooted):
         order = ranks(fitness)
         w = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(w, 0)
-        y = (u - state.mean[None, :]) / state.sigma
-        z = _mul(y, state.whiten.T)
-        y, z = within_reach(z, y, z)
+        lengths = jnp.sqrt(jnp.diagonal(state.covariance))
+        y, z = steps_and_normals(state, u, lengths, lambda y: self._solved(state, y))
 
         mean = state.mean + state.sigma * _mul(best, y)  # 42
         moved = _mul(best, z)
@@ -118,16 +129,19 @@ class Factored(Controlled, Rooted):
         eps = jnp.finfo(covariance.dtype).eps
         if self.root == "cholesky":
             root = lax.linalg.cholesky(covariance, symmetrize_input=False)
-            whiten = solve_triangular(root, jnp.eye(root.shape[0], dtype=root.dtype), lower=True)
+            # A step of power iteration with C^-1 a generation follows the axis; this is exactly the deviation along its vector.
+            half = solve_triangular(root, state.shortest, lower=True)
+            whole = solve_triangular(root, half, lower=True, trans="T")
+            shortest = jnp.linalg.norm(half) / jnp.sum(jnp.square(whole)) * whole
         else:
             values, vectors = jnp.linalg.eigh(covariance, symmetrize_input=False)
             axes = jnp.sqrt(jnp.maximum(values, eps * values.max()))
             # Rounding may leave no positive definite matrix; then the nearest one is remembered.
             definite = values.min() >= eps * values.max()
             covariance = jnp.where(definite, covariance, _mul(vectors * jnp.square(axes)[None, :], vectors.T))
-            root, whiten = _mul(vectors * axes[None, :], vectors.T), _mul(vectors / axes[None, :], vectors.T)
-        usable = finite(whiten) & (scale > 0)  # which it is not where the root is not
-        new = {"covariance": covariance, "root": root, "whiten": whiten}
+            root, shortest = _mul(vectors * axes[None, :], vectors.T), axes[0] * vectors[:, 0]
+        usable = jnp.isfinite(shortest).all() & (scale > 0)  # which it is not where the root is not
+        new = {"covariance": covariance, "root": root, "shortest": shortest}
         new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
         scale = jnp.where(usable, jnp.sqrt(scale), 1)
         sigma = floor(state.sigma * scale, state.mean, jnp.sqrt(jnp.diagonal(new["covariance"])))
@@ -135,6 +149,13 @@ class Factored(Controlled, Rooted):
 
     def _deviations(self, state):
         return state.sigma * jnp.sqrt(jnp.diagonal(state.covariance))
+
+    def _condition(self, state):
+        """() that of the covariance matrix, or down to 1 / d of it: by the variances along the coordinates and `shortest`."""
+        return jnp.diagonal(state.covariance).max() / jnp.sum(jnp.square(state.shortest))
+
+    def _axis(self, state, index):
+        return state.sigma * state.shortest
 
 
 @pytree
@@ -154,7 +175,7 @@ class CMAES(Factored):
     def _learn(self, state, u, fitness):
         told, kept, c_1, weights, y, _ = self._proposed(state, u, fitness)
         rank_one = c_1 * told.path_c[:, None] * told.path_c[None, :]
-        return self._factored(told, kept * state.covariance + rank_one + _mul((weights[:, None] * y).T, y))  # 47
+        return self._factored(told, kept * state.covariance + rank_one + outer(weights[:, None] * y, y))  # 47
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -28,7 +28,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_choice, check_integer, check_value
-from jaxes.gaussian import Gaussian, GaussianState, fitted_deviations, fitted_root
+from jaxes.gaussian import Gaussian, GaussianState, fitted_deviations, fitted_root, outer
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import as_space
@@ -178,7 +178,7 @@ class IAMaLGaM(Gaussian):
             covariance = _bounded(covariance, mean)
             root = jnp.sqrt(covariance)
         else:
-            covariance = (1 - eta) * state.covariance + eta * _mul((w[:, None] * y).T, y)
+            covariance = (1 - eta) * state.covariance + eta * outer(w[:, None] * y, y)
             covariance = (covariance + covariance.T) / 2
             diagonal = jnp.diagonal(covariance)
             covariance = covariance + jnp.diag(_bounded(diagonal, mean) - diagonal)

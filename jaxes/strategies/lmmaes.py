@@ -7,9 +7,9 @@ rotation, scaling of the axes together with sigma, and monotone transforms of f.
 Reference: I. Loshchilov, T. Glasmachers & H.-G. Beyer, Large scale black-box optimization by limited-memory matrix adaptation,
 IEEE Transactions on Evolutionary Computation 23 (2019), 353-358, Algorithm 1 (arXiv 1705.06693). Departures: learning rates,
 which are proportional to lam / d and 1 / d there, are bounded for small d and large lam. The product of the factors is
-multiplied out as a I + V^T B V, where the rows of V are the paths, so that a population takes two products of matrices, and the
-inverse is known: what the paths learn comes from the points told, also where these were moved after `ask`. The step size grows
-by a factor of e a generation at most, and stays above what rounding resolves.
+multiplied out as a I + V^T B V, where the rows of V are the paths, so that a population takes three products of matrices, and
+a step is easily solved for: what the paths learn comes from the points told, also where these were moved after `ask`. The step
+size grows by a factor of e a generation at most, and stays above what rounding resolves.
 """
 
 from __future__ import annotations
@@ -35,22 +35,14 @@ from jaxes.strategy import StopReason
 
 
 @pytree
-class LowRank:
-    """The matrix a I + V^T B V, for vectors V (m, d) kept elsewhere."""
-
-    scale: jax.Array  # () a
-    mix: jax.Array  # (m, m) B
-
-
-@pytree
 class LMMAESState(GaussianState):
     """What LM-MA-ES learnt, in units of the initial sigma."""
 
     sigma: jax.Array  # () step size
     path: jax.Array  # (d,) p_sigma
     vectors: jax.Array  # (m, d) the paths m_1 to m_m
-    transform: LowRank  # from standard normal vectors to steps
-    inverse: LowRank  # and back
+    gram: jax.Array  # (m, m) V V^T, where the rows of V are the paths
+    mix: jax.Array  # (m, m) B^T: the matrix a I + V^T B V makes steps of standard normal vectors
     lengths: jax.Array  # (d,) standard deviations at a step size of 1
 
 
@@ -78,14 +70,13 @@ class LMMAES(Controlled):
 
     def _begin(self, state):
         m, dtype = self.directions, state.mean.dtype
-        eye = LowRank(jnp.ones((), dtype), jnp.zeros((m, m), dtype))
         return LMMAESState(
             **vars(state),
-            sigma=eye.scale,
+            sigma=jnp.ones((), dtype),
             path=jnp.zeros_like(state.mean),
             vectors=jnp.zeros((m, self.space.dimension), dtype),
-            transform=eye,
-            inverse=eye,
+            gram=jnp.zeros((m, m), dtype),
+            mix=jnp.zeros((m, m), dtype),
             lengths=jnp.ones_like(state.mean),
         )
 
@@ -93,7 +84,9 @@ class LMMAES(Controlled):
         return dataclasses.replace(state, sigma=fitted_deviations(steps, width)[0])
 
     def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _times(state.transform, state.vectors, z)
+        scale = jnp.prod(1 - self._shares(state.generation, z.dtype))
+        steps = scale * z + _mul(_mul(_mul(z, state.vectors.T), state.mix), state.vectors)
+        return state.mean[None, :] + state.sigma * steps
 
     def _learn(self, state, u, fitness):
         lam, *rows = self._rows(u.dtype)
@@ -104,7 +97,7 @@ class LMMAES(Controlled):
         w = jnp.asarray(weights, u.dtype)[order]
 
         step = _mul(w, (u - state.mean[None, :]) / state.sigma)
-        z = _times(state.inverse, state.vectors, step[None, :])[0]
+        z = self._solved(state, step)
         step, z = within_reach(z, step, z)
         mean = state.mean + state.sigma * step
         path = (1 - c_sigma) * state.path + (mu_eff * c_sigma * (2 - c_sigma)) ** 0.5 * z
@@ -114,16 +107,16 @@ class LMMAES(Controlled):
         growth, control = self._growth(state, c_sigma / 2 * (squared - 1), order, fitness, z)
         sigma = state.sigma * jnp.exp(growth)
 
-        transform, inverse = self._multiplied(vectors, state.generation + 1)
-        lengths = _lengths(transform, vectors)
+        gram = _mul(vectors, vectors.T)
+        mix, lengths = self._multiplied(vectors, gram, state.generation + 1)
         return dataclasses.replace(
             state,
             mean=mean,
             sigma=floor(sigma, mean, lengths),
             path=path,
             vectors=vectors,
-            transform=transform,
-            inverse=inverse,
+            gram=gram,
+            mix=mix,
             lengths=lengths,
             control=control,
         )
@@ -135,39 +128,41 @@ class LMMAES(Controlled):
             return min(0.5, 2 * share), np.minimum(0.5, share / 4.0**age)
         return jnp.minimum(0.5, 2 * share), jnp.minimum(0.5, share / jnp.asarray(4.0**age, share.dtype))
 
-    def _multiplied(self, vectors: jax.Array, generation: jax.Array) -> tuple[LowRank, LowRank]:
-        """The product of the factors (1 - c_d) I + c_d m_j m_j^T, the first one applied first, and its inverse."""
-        (m, d), dtype = vectors.shape, vectors.dtype
-        c_d = np.minimum(0.5, 1 / d / 1.5 ** np.arange(m))
+    def _shares(self, generation: jax.Array, dtype: Any) -> jax.Array:
+        """(m,) c_d: factor j is (1 - c_d) I + c_d m_j m_j^T; the first one is applied first."""
+        age = np.arange(self.directions or 0)
         # Line 8: a path with a long memory is not used before it has seen something.
-        rates = jnp.where(jnp.arange(m, dtype=jnp.int32) < generation, jnp.asarray(c_d, dtype), 0)
-        scale, gram = jnp.prod(1 - rates), _mul(vectors, vectors.T)
-        # The inverse of I + t m_j m_j^T is I - s m_j m_j^T, by Sherman & Morrison.
-        t, s = rates / (1 - rates), rates / (1 - rates + rates * jnp.diagonal(gram))
+        c_d = jnp.asarray(np.minimum(0.5, 1 / self.space.dimension / 1.5**age), dtype)
+        return jnp.where(jnp.arange(len(age), dtype=jnp.int32) < generation, c_d, 0)
 
-        # A factor more on the left of I + V^T B V gives B the row t (e_j + m_j^T V^T B): B = T + T L B, with L the products of
-        # paths with earlier ones. A factor more on the right gives the inverse's B such a column.
-        def mixed(t):
-            return solve_triangular(jnp.eye(m, dtype=dtype) - t[:, None] * jnp.tril(gram, -1), jnp.diag(t), lower=True)
+    def _multiplied(self, vectors: jax.Array, gram: jax.Array, generation: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """B^T (m, m) of the product of the factors, a I + V^T B V, and the lengths (d,) of its rows.
 
-        forth, back = jax.vmap(mixed)(jnp.stack([t, -s]))
-        return LowRank(scale, scale * forth), LowRank(1 / scale, back.T / scale)
+        A factor I + t_j m_j m_j^T more on the left gives B the row t_j (e_j + m_j^T V^T B), but for a: B = T + T L B, where L,
+        the lower triangle of V V^T, holds the products of paths with earlier ones.
+        """
+        rates = self._shares(generation, vectors.dtype)
+        scale, t, eye = jnp.prod(1 - rates), rates / (1 - rates), jnp.eye(len(rates), dtype=vectors.dtype)
+        mix = scale * t[:, None] * solve_triangular(eye - t[:, None] * jnp.tril(gram, -1), eye, lower=True, trans="T")
+        mixed = _mul(mix, vectors)
+        along = (2 * scale * vectors + _mul(gram, mixed)) * mixed
+        # The sum as a product of matrices, which on a CPU takes a sixth of the time.
+        squared = jnp.square(scale) + _mul(jnp.ones_like(scale, shape=len(rates)), along)
+        return mix, jnp.sqrt(jnp.maximum(squared, jnp.finfo(squared.dtype).eps))
+
+    def _solved(self, state: LMMAESState, step: jax.Array) -> jax.Array:
+        """The standard normal vector (d,) of a step (d,).
+
+        By Woodbury's identity, for a = 1 the inverse is I - V^T (B^-1 + V V^T)^-1 V, and B^-1 is T^-1 - L: what is left
+        of V V^T is its upper triangle.
+        """
+        rates = self._shares(state.generation, step.dtype)
+        t, eye = rates / (1 - rates), jnp.eye(len(rates), dtype=step.dtype)
+        along = solve_triangular(eye + t[:, None] * jnp.triu(state.gram), t * _mul(state.vectors, step))
+        return (step - _mul(along, state.vectors)) / jnp.prod(1 - rates)
 
     def _deviations(self, state):
         return state.sigma * state.lengths
-
-
-def _times(matrix: LowRank, vectors: jax.Array, rows: jax.Array) -> jax.Array:
-    """The matrix times each of rows (n, d)."""
-    return matrix.scale * rows + _mul(_mul(_mul(rows, vectors.T), matrix.mix.T), vectors)
-
-
-def _lengths(matrix: LowRank, vectors: jax.Array) -> jax.Array:
-    """(d,) the lengths of the matrix's rows."""
-    inner = 2 * matrix.scale * matrix.mix + _mul(_mul(matrix.mix, _mul(vectors, vectors.T)), matrix.mix.T)
-    # The sum as a product of matrices, which on a CPU takes a sixth of the time.
-    squared = jnp.square(matrix.scale) + _mul(jnp.ones_like(inner[0]), _mul(inner, vectors) * vectors)
-    return jnp.sqrt(jnp.maximum(squared, jnp.finfo(squared.dtype).eps))
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:

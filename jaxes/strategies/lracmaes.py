@@ -25,7 +25,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import floor
+from jaxes.gaussian import floor, outer
 from jaxes.pytree import assign, pytree, where
 from jaxes.strategies.cmaes import CMAESState, Factored, _mul
 
@@ -95,10 +95,9 @@ class LRACMAES(Factored):
         told, kept, c_1, weights, _, z = self._proposed(state, u, fitness)
         d, eye = self.space.dimension, jnp.eye(self.space.dimension, dtype=u.dtype)
         # In coordinates of the old distribution: its matrix is 1, and the new one is what follows.
-        path = _mul(state.whiten, told.path_c)
-        covariance = kept * eye + c_1 * path[:, None] * path[None, :] + _mul((weights[:, None] * z).T, z)
+        path, by_mean = self._solved(state, jnp.stack([told.path_c, (told.mean - state.mean) / state.sigma]))
+        covariance = kept * eye + c_1 * path[:, None] * path[None, :] + outer(weights[:, None] * z, z)
         by_covariance = jnp.square(told.sigma / state.sigma) * covariance - eye
-        by_mean = _mul(state.whiten, (told.mean - state.mean) / state.sigma)
         rate_mean = self._adapted(state.rate_mean, by_mean, BETA_MEAN)
         rate_covariance = self._adapted(state.rate_covariance, by_covariance / 2**0.5, BETA_COVARIANCE)
 
@@ -118,7 +117,7 @@ class LRACMAES(Factored):
             sigma=floor(corrected, mean, deviations),
             covariance=new.covariance / jnp.square(scale),
             root=new.root / scale,
-            whiten=new.whiten * scale,
+            shortest=new.shortest / scale,
             path_c=told.path_c,
         )
 

@@ -21,12 +21,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxes.branch import where_due
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, finite, fitted_root, floor, reach
+from jaxes.gaussian import GaussianState, finite, fitted_root, floor, outer, steps_and_normals
 from jaxes.operators.cma import parameters, relative_length
 from jaxes.operators.selection import ranks
-from jaxes.pytree import pytree, static, where
+from jaxes.pytree import pytree, static
 
 
 @pytree
@@ -78,7 +77,8 @@ class MAES(Controlled):
         order = ranks(fitness)
         weights = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(weights, 0)
-        y, z = _steps_and_normals(state, u)
+        lengths = jnp.linalg.norm(state.matrix, axis=1)
+        y, z = steps_and_normals(state, u, lengths, lambda y: jnp.linalg.solve(state.matrix, y.T).T)
 
         mean = state.mean + state.sigma * _mul(best, y)  # M9
         moved = _mul(best, z)
@@ -97,7 +97,7 @@ class MAES(Controlled):
         matrix = (
             (1 - p.c_1 / 2 - p.c_mu / 2 * total) * state.matrix
             + p.c_1 / 2 * _mul(state.matrix, path)[:, None] * path[None, :]
-            + p.c_mu / 2 * _mul((weights[:, None] * y).T, z)
+            + p.c_mu / 2 * outer(weights[:, None] * y, z)
         )  # M11, M (I + c_1 / 2 (s s^T - I) + c_mu / 2 (sum of w z z^T - I))
         matrix = jnp.where(finite(matrix), matrix, state.matrix)
         deviations = jnp.linalg.norm(matrix, axis=1)
@@ -117,30 +117,6 @@ class MAES(Controlled):
 
     def _axis(self, state, index):
         return state.sigma * state.matrix[:, index]
-
-
-def _steps_and_normals(state: MAESState, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """y = (u - mean) / sigma and z = M^-1 y of points u, each (lam, d).
-
-    Those of the samples are known better than any point remembers, whose digits end at the size of the mean. For a point that
-    was moved, a system of equations is solved, in a branch that is taken only where there is one.
-    """
-    y = (u - state.mean[None, :]) / state.sigma
-
-    def solved(matrix):
-        z = jnp.linalg.solve(matrix, y.T).T
-        factor = jnp.where(jnp.isfinite(z).all(axis=1, keepdims=True), reach(z), 0)
-        return jnp.where(factor > 0, factor * y, 0), jnp.where(factor > 0, factor * z, 0)
-
-    if state.known is None:
-        return solved(state.matrix)
-    steps, normals = state.known
-    deviations = jnp.linalg.norm(state.matrix, axis=1)[None, :]
-    places = jnp.abs(u) + jnp.abs(state.mean)[None, :] + state.sigma * deviations
-    moved = jnp.abs(y - steps) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
-    moved = jnp.any(moved, axis=1, keepdims=True)
-
-    return where_due(moved.any(), lambda known: where(moved, solved(state.matrix), known), (steps, normals))
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -26,7 +26,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import Gaussian, GaussianState, Rooted, condition, fitted_deviations, floor, within_reach
+from jaxes.gaussian import Gaussian, GaussianState, Rooted, condition, fitted_deviations, floor, outer, within_reach
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import utilities
@@ -150,8 +150,8 @@ def _turned(root: jax.Array, whiten: jax.Array, y: jax.Array, z: jax.Array, w: j
     # G = sum of w z z^T (the utilities sum to zero, so that the identity drops out) has rank lam at most: where that is
     # less than d, its exponential is that of a (lam, lam) matrix.
     small, tiny = lam < d, float(jnp.finfo(y.dtype).tiny)
-    gram = _mul(z, z.T) if small else _mul(z.T, z)
-    gradient = w[:, None] * gram if small else _mul((w[:, None] * z).T, z)
+    gram = _mul(z, z.T) if small else outer(z, z)
+    gradient = w[:, None] * gram if small else outer(w[:, None] * z, z)
     length = jnp.sqrt(jnp.maximum(jnp.sum(gradient * gradient.T), tiny))  # |G|, Frobenius
     # An inverse that follows by the inverse factors drifts off by rounding; it is held to B along a few random directions
     # in every generation, z of the first samples (Kaczmarz's projection, shortened so that it never overshoots). B waits
@@ -168,12 +168,12 @@ def _turned(root: jax.Array, whiten: jax.Array, y: jax.Array, z: jax.Array, w: j
     steps = rate * jnp.stack([gradient, -gradient])
     if small:
         forth, back = jax.vmap(lambda x: phi(x, LONGEST))(steps)
-        root = root + rate * _mul(y.T, _mul(forth, w[:, None] * z))
+        root = root + rate * outer(y, _mul(forth, w[:, None] * z))
         left = -rate * _mul(back, w[:, None] * (seen + _mul(_mul(z, amend.T), seen[:CHECKED])))
-        whiten = whiten + _mul(jnp.concatenate([z, amend]).T, jnp.concatenate([left, seen[:CHECKED]]))
+        whiten = whiten + outer(jnp.concatenate([z, amend]), jnp.concatenate([left, seen[:CHECKED]]))
     else:
         forth, back = jax.vmap(lambda x: expm(x, LONGEST))(steps)
-        root, whiten = _mul(root, forth), _mul(back, whiten + _mul(amend.T, seen[:CHECKED]))
+        root, whiten = _mul(root, forth), _mul(back, whiten + outer(amend, seen[:CHECKED]))
     return Turned(jnp.exp(-growth) * root, jnp.exp(growth) * whiten, trace, growth, wrong)
 
 
