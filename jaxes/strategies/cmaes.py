@@ -122,6 +122,7 @@ class Factored(Controlled):
 
         Where there is no root, the old matrix stays.
         """
+        # Also for the Cholesky root, which reads one triangle: the other would drift off, to infinity after convergence.
         covariance = (covariance + covariance.T) / 2
         largest = jnp.diagonal(covariance).max()
         scale = jnp.where((largest > 1e8) | (largest < 1e-8), largest, 1)
