@@ -9,8 +9,8 @@
    CMA-ES finishes with small steps.
 
 The next run is for the member that has spent less: the first may spend 1.75 times as much as the second, and the one with the
-better solution four times as much as that, once both have spent 400 d evaluations. A run that converges to something worse than
-what is known is given up.
+better solution four times as much as that, once both have spent 400 d evaluations, and 3,500. A run that converges to something
+worse than what is known is given up.
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ PRELUDE, GROWN, EVOLVED = range(3)
 """What a run is for."""
 
 SHARES = 1.75, 1.0
-LEAD, TRIED = 4.0, 400
+LEAD = 4.0
+TRIED, TRIED_AT_LEAST = 400, 3500
 """What the growing populations and differential evolution may spend; how much more it is for the better one, and how many
-evaluations per dimension both have spent before that counts. Chosen with the BBOB functions in 5-D and 10-D: what shares would
-have done was computed from the evaluations that each member alone took to each target, and then tried."""
+evaluations per dimension, and in all, both have spent before that counts. Chosen with the BBOB functions in 5-D and 10-D: what
+shares would have done was computed from the evaluations that each member alone took to each target, and then tried. In few
+dimensions too, it takes a population of 20 some 3,500 evaluations until what it has found says what it is going to find: on f20
+in 5-D, differential evolution alone has reached a share of .23 of the targets after 5,000 evaluations and .98 after 25,000."""
 
 FIRST_FACTOR = 4
 """The growing populations' first, over CMA-ES' default."""
@@ -133,7 +136,7 @@ class Portfolio(Staged):
         old, stage, last = state.policy, state.plan.stage, state.log.fitness[(state.runs - 1) % state.log.fitness.shape[0]]
         spent = old.spent.at[old.purpose].add(state.spent - state.begun)
         found = old.found.at[old.purpose].min(last)
-        tried = jnp.all(spent[1:] >= TRIED * self.space.dimension)
+        tried = jnp.all(spent[1:] >= max(TRIED * self.space.dimension, TRIED_AT_LEAST))
         shares = jnp.asarray(SHARES, start.dtype) * jnp.where(tried & (found[1:] == found[1:].min()), LEAD, 1)
         due = 1 + jnp.argmin(spent[1:].astype(start.dtype) / shares).astype(jnp.int32)
 
