@@ -9,7 +9,7 @@ from variants import assert_same, box, exact, shifted_sphere
 import jaxes
 from jaxes import Box, Portfolio, StopReason, run
 from jaxes.axes import AxisSearch
-from jaxes.portfolio import EVOLUTION, GROWING, LEAD, LOCAL, SHARES, SLICE
+from jaxes.portfolio import EVOLUTION, GROWING, LEAD, LOCAL, SHARES, SLICE, TRIED
 from jaxes.problems import bbob
 
 pytestmark = pytest.mark.quick
@@ -105,11 +105,12 @@ def rough(x):
     return exact(y) + jnp.sum(jnp.where(jnp.round(y * 3) % 2 == 0, 0.0, 5000.0))
 
 
-def test_members_share_the_budget_by_their_progress(monkeypatch):
+@pytest.mark.parametrize(("each", "least"), [(TRIED, 0), (100, 400)])
+def test_members_share_the_budget_by_their_progress(each, least, monkeypatch):
     """What the rules say of the evaluations and the fitness of the runs before, written again."""
-    d, least = 2, 400
-    monkeypatch.setattr("jaxes.portfolio.TRIED", 100)  # by 3,500 evaluations, either has found the best in 2-D
-    monkeypatch.setattr("jaxes.portfolio.TRIED_AT_LEAST", least)
+    d = 2
+    monkeypatch.setattr("jaxes.portfolio.TRIED", each)
+    monkeypatch.setattr("jaxes.portfolio.TRIED_AT_LEAST", least)  # by 3,500 evaluations, either has found the best in 2-D
 
     def own(x):  # a program of its own, for nothing else is to be traced with these settings
         return rough(x)
@@ -126,7 +127,7 @@ def test_members_share_the_budget_by_their_progress(monkeypatch):
         for stage, lam, evaluations, fitness, reason in zip(
             log.stage[2:], log.lam[2:], log.evaluations[2:], log.fitness[2:], log.reason[2:], strict=True
         ):
-            tried = (spent >= least).all()
+            tried = (spent >= max(each * d, least)).all()
             shares = np.asarray(SHARES) * np.where(tried & (found == found.min()), LEAD, 1)
             due = 1 if finish else int(np.argmin(spent / shares))
             led += due != int(np.argmin(spent / SHARES)) and not finish
