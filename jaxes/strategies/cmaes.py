@@ -23,7 +23,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_root, floor, outer, steps_and_normals
+from jaxes.gaussian import GaussianState, diagonal, fitted_root, floor, outer, steps_and_normals
 from jaxes.operators.cma import parameters, relative_length
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -91,7 +91,7 @@ class Factored(Controlled):
         order = ranks(fitness)
         w = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(w, 0)
-        lengths = jnp.sqrt(jnp.diagonal(state.covariance))
+        lengths = jnp.sqrt(diagonal(state.covariance))
         y, z = steps_and_normals(state, u, lengths, lambda y: self._solved(state, y))
 
         mean = state.mean + state.sigma * _mul(best, y)  # 42
@@ -124,7 +124,7 @@ class Factored(Controlled):
         """
         # Also for the Cholesky root, which reads one triangle: the other would drift off, to infinity after convergence.
         covariance = (covariance + covariance.T) / 2
-        largest = jnp.diagonal(covariance).max()
+        largest = diagonal(covariance).max()
         scale = jnp.where((largest > 1e8) | (largest < 1e-8), largest, 1)
         covariance = covariance / scale
         eps = jnp.finfo(covariance.dtype).eps
@@ -145,15 +145,15 @@ class Factored(Controlled):
         new = {"covariance": covariance, "root": root, "shortest": shortest}
         new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
         scale = jnp.where(usable, jnp.sqrt(scale), 1)
-        sigma = floor(state.sigma * scale, state.mean, jnp.sqrt(jnp.diagonal(new["covariance"])))
+        sigma = floor(state.sigma * scale, state.mean, jnp.sqrt(diagonal(new["covariance"])))
         return dataclasses.replace(state, **new, sigma=sigma, path_c=state.path_c / scale)
 
     def _deviations(self, state):
-        return state.sigma * jnp.sqrt(jnp.diagonal(state.covariance))
+        return state.sigma * jnp.sqrt(diagonal(state.covariance))
 
     def _condition(self, state):
         """() that of the covariance matrix, or down to 1 / d of it: by the variances along the coordinates and `shortest`."""
-        return jnp.diagonal(state.covariance).max() / jnp.sum(jnp.square(state.shortest))
+        return diagonal(state.covariance).max() / jnp.sum(jnp.square(state.shortest))
 
     def _axis(self, state, index):
         return state.sigma * state.shortest
