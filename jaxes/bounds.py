@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxes.branch import any_lane
+from jaxes.branch import any_lane, apart
 from jaxes.checks import check_integer
 from jaxes.pytree import pytree, static, where
 
@@ -168,9 +168,15 @@ class Nearest(Bounds):
             return jnp.any(((x < lower) & ~(first & below)) | ((x > upper) & ~(first & above)), axis=1, keepdims=True)
 
         drawn, more = self._drawn(draw, outside)
-        if source is not None:
-            drawn = drawn.at[:PRESSED].set(_pressed(drawn[:PRESSED], source, lower, upper))
-        return self.repair(drawn, lower, upper), drawn, more
+        if source is None:
+            return self.repair(drawn, lower, upper), drawn, more
+
+        def pressed():
+            moved = drawn.at[:PRESSED].set(_pressed(drawn[:PRESSED], source, lower, upper))
+            return self.repair(moved, lower, upper), moved
+
+        x, drawn = apart(pressed)
+        return x, drawn, more
 
     def _drawn(self, draw: Callable, outside: Callable) -> tuple[jax.Array, Any]:
         """What was drawn, in the end, and what belongs to it."""

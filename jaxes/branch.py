@@ -32,3 +32,16 @@ def _(axis_size, in_batched, flag):
 def where_due(due: jax.Array, function: Callable[[T], T], value: T) -> T:
     """`function(value)` where `due` () is true, else `value`. Costs nothing if it is due in no lane of a batch."""
     return lax.cond(any_lane(due), lambda value: where(due, function(value), value), lambda value: value, value)
+
+
+def apart(function: Callable[[], T]) -> T:
+    """`function()`, as arrays that lie in memory on a CPU.
+
+    XLA would melt it into all that reads them, and compute it again in each. A branch stays apart; a barrier would not.
+    """
+
+    def in_memory() -> T:
+        always = lax.optimization_barrier(jnp.bool_(True))  # for the compiler, it might be false
+        return lax.cond(always, function, lambda: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(function)))
+
+    return lax.platform_dependent(cpu=in_memory, default=function)

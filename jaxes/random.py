@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxes.branch import apart
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARTITIONABLE = "jax_threefry_partitionable"
 _PARITY = np.uint32(0x1BD11BDA)
@@ -54,11 +56,7 @@ def transformed(function: Callable[[jax.Array], jax.Array], key: jax.Array, shap
     def flat():
         return function(_uniform(key, lax.iota(jnp.uint32, size), dtype))
 
-    def in_memory():
-        always = lax.optimization_barrier(jnp.bool_(True))  # for the compiler, it might be false
-        return lax.cond(always, flat, lambda: jnp.zeros(size, dtype))
-
-    return lax.platform_dependent(cpu=in_memory, default=flat).reshape(shape)
+    return apart(flat).reshape(shape)
 
 
 def _uniform(key: jax.Array, count: jax.Array, dtype: np.dtype) -> jax.Array:
