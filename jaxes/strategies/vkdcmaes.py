@@ -24,7 +24,7 @@ from jax import lax
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_deviations, floor, reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, outer, reach
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
@@ -132,7 +132,7 @@ class VkDCMAES(Controlled):
             values, axes = jnp.linalg.eigh(_mul(u, u.T))
             vectors = _mul(axes[:, n - k :].T, u)
         else:
-            values, axes = jnp.linalg.eigh(_mul(u.T, u))
+            values, axes = jnp.linalg.eigh(outer(u, u))
             vectors = axes[:, d - k :].T
         values, vectors = values[len(values) - k :][::-1], vectors[::-1]
         known = values > eps * total
