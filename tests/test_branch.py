@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxes.branch import any_lane, where_due
+from jaxes.branch import any_lane, apart, where_due
 
 
 def squared_if(due, x):
@@ -52,3 +52,28 @@ def test_a_branch_that_is_none_for_the_batch_is_differentiated():
     np.testing.assert_array_equal(grad, [6, 1])
     _, tangent = jax.jvp(lambda x: squared_if(x > 0, x), (3.0,), (1.0,))
     assert tangent == 6
+
+
+def test_what_is_kept_apart_is_computed_once():
+    """Cheap as it is, whatever reads it; and is what it is otherwise, lane by lane and differentiated."""
+
+    def used(keep):
+        def function(x):
+            y = keep(lambda: jnp.abs(x))
+            return y[1:] * y[:-1], y.mean(axis=1)
+
+        return function
+
+    def melted(function):
+        return function()
+
+    x = jnp.linspace(-1.0, 2.0, 60).reshape(3, 5, 4)
+    kept, other = (jax.jit(jax.vmap(used(keep))) for keep in (apart, melted))
+    for got, expected in zip(kept(x), other(x), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    gradient, expected = (jax.grad(lambda x, keep=keep: used(keep)(x)[0].sum())(x[0]) for keep in (apart, melted))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+    if jax.default_backend() == "cpu":
+        once = jax.jit(jnp.abs).lower(x).compile().as_text().count(" abs(")
+        assert kept.lower(x).compile().as_text().count(" abs(") == once
+        assert other.lower(x).compile().as_text().count(" abs(") > once  # if no more, `apart` has lost its purpose

@@ -14,6 +14,7 @@ from variants import assert_same, box, exact, make
 import jaxes
 from jaxes import ES, MAES, Box, Stop, batch, problems, random, run
 from jaxes.bounds import normal
+from jaxes.gaussian import diagonal
 from jaxes.loop import BLOCK
 
 PROBLEM = problems.ackley(2, half_width=5)
@@ -59,6 +60,15 @@ def test_normal_numbers_are_drawn_once():
     assert hashing(drawn, mean) == once
     if jax.default_backend() == "cpu":  # if no more, the branch in `transformed` has lost its purpose
         assert hashing(melted, mean) > once
+
+
+def test_a_diagonal_is_no_gather():
+    """Which would be computed anew, a number at a time, in all that reads it."""
+    matrices = jnp.arange(64 * 9.0).reshape(64, 3, 3)
+    program = jax.jit(jax.vmap(diagonal)).lower(matrices).compile()
+    np.testing.assert_array_equal(program(matrices), np.diagonal(matrices, axis1=1, axis2=2))
+    assert " gather(" not in program.as_text()
+    assert " gather(" in jax.jit(jax.vmap(jnp.diagonal)).lower(matrices).compile().as_text()  # else ours has lost its purpose
 
 
 def test_the_length_of_a_block_of_generations_is_known():

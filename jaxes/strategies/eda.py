@@ -28,7 +28,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_choice, check_integer, check_value
-from jaxes.gaussian import Gaussian, GaussianState, fitted_deviations, fitted_root, outer
+from jaxes.gaussian import Gaussian, GaussianState, diagonal, fitted_deviations, fitted_root, outer
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import as_space
@@ -180,8 +180,8 @@ class IAMaLGaM(Gaussian):
         else:
             covariance = (1 - eta) * state.covariance + eta * outer(w[:, None] * y, y)
             covariance = (covariance + covariance.T) / 2
-            diagonal = jnp.diagonal(covariance)
-            covariance = covariance + jnp.diag(_bounded(diagonal, mean) - diagonal)
+            variances = diagonal(covariance)
+            covariance = covariance + jnp.diag(_bounded(variances, mean) - variances)
             root = lax.linalg.cholesky(covariance, symmetrize_input=False)
             usable = jnp.isfinite(root).all()
             covariance, root = jnp.where(usable, covariance, state.covariance), jnp.where(usable, root, state.root)
@@ -206,7 +206,7 @@ class IAMaLGaM(Gaussian):
         return jnp.clip(jnp.where(improved, up, down), 1e-10, 1e10), stalled
 
     def _deviations(self, state):
-        variance = state.covariance if self.model == "univariate" else jnp.diagonal(state.covariance)
+        variance = state.covariance if self.model == "univariate" else diagonal(state.covariance)
         return jnp.sqrt(state.multiplier * variance)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import floor, outer
+from jaxes.gaussian import diagonal, floor, outer
 from jaxes.pytree import assign, pytree, where
 from jaxes.strategies.cmaes import CMAESState, Factored, _mul
 
@@ -108,7 +108,7 @@ class LRACMAES(Factored):
         # The scale of the matrix goes into the step size, which a smaller step of the mean wants larger.
         scale = jnp.exp(jnp.linalg.slogdet(new.root)[1] / d)
         scale = jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
-        deviations = jnp.sqrt(jnp.diagonal(new.covariance)) / scale
+        deviations = jnp.sqrt(diagonal(new.covariance)) / scale
         lower, upper = self.space.bounds()
         sigma, most = new.sigma * scale, ROOM * jnp.min((upper / self._unit() - lower / self._unit()) / deviations)
         corrected = jnp.minimum(sigma * state.rate_mean.eta / rate_mean.eta, jnp.maximum(sigma, most))
