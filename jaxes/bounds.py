@@ -254,8 +254,10 @@ class Resample(Nearest):
             attempt, _, left = carry
             return (attempt <= self.attempts) & any_lane(left.any())
 
-        first = draw(0)
-        return lax.while_loop(go_on, again, (jnp.int32(1), first, outside(first[0])))[1]
+        # The first draw is an attempt like the others: drawing is compiled once.
+        nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(draw, 0))
+        left = jnp.ones((nothing[0].shape[0], 1), bool)
+        return lax.while_loop(go_on, again, (jnp.int32(0), nothing, left))[1]
 
 
 def _inside(mean, sigma, lower, upper):
