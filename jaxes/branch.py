@@ -40,6 +40,8 @@ def apart(function: Callable[[], T]) -> T:
     XLA would melt it into all that reads them, and compute it again in each. A branch stays apart; a barrier would not.
     """
 
+    function = jax.jit(function, inline=True)  # traced once, not for every place where it stands below
+
     def in_memory() -> T:
         always = lax.optimization_barrier(jnp.bool_(True))  # for the compiler, it might be false
         return lax.cond(always, function, lambda: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(function)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -139,17 +140,10 @@ class Staged(Strategy):
             member = member.rescaled(plan.scale)
         return member.started(self.space.decode(plan.start))
 
-    def kinds(self) -> list[int]:
+    def kinds(self) -> tuple[int, ...]:
         """For each member, which of the states is its own: that of the first member whose state is like its."""
-        found: list[Any] = []
-        places = []
-        for member in self.members:
-            state = jax.eval_shape(member.init, jax.eval_shape(lambda: jax.random.key(0)))
-            likeness = type(member), jax.tree.structure(state), [(a.shape, a.dtype) for a in jax.tree.leaves(state)]
-            if likeness not in found:
-                found.append(likeness)
-            places.append(found.index(likeness))
-        return places
+        leaves, structure = jax.tree.flatten(self)
+        return _kinds(structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves))
 
     def _init(self, state):
         nothing = jnp.zeros((), jnp.int32)
@@ -333,6 +327,24 @@ class Stage(Strategy):
 
     def stop_reason(self, state):
         return state.ended
+
+
+@functools.lru_cache(maxsize=64)
+def _kinds(structure: Any, leaves: tuple[tuple[tuple[int, ...], Any], ...]) -> tuple[int, ...]:
+    """`Staged.kinds`, which looks at all members: they follow from the structure of a strategy and its leaves' shapes."""
+    found: list[Any] = []
+    places = []
+
+    def place(leaves):
+        for member in structure.unflatten(leaves).members:
+            state = jax.eval_shape(member.init, jax.eval_shape(lambda: jax.random.key(0)))
+            likeness = type(member), jax.tree.structure(state), [(a.shape, a.dtype) for a in jax.tree.leaves(state)]
+            if likeness not in found:
+                found.append(likeness)
+            places.append(found.index(likeness))
+
+    jax.eval_shape(place, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+    return tuple(places)
 
 
 def most_generations(d: int, lam: Any) -> jax.Array:
