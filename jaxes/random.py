@@ -60,6 +60,11 @@ def transformed(function: Callable[[jax.Array], jax.Array], key: jax.Array, shap
     return apart(flat).reshape(shape)
 
 
+def stored(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """`uniform(key, shape, dtype)` that lies in memory: for a number of each coordinate of all candidates."""
+    return transformed(lambda u: u, key, shape, dtype)
+
+
 def _uniform(key: jax.Array, count: jax.Array, dtype: np.dtype) -> jax.Array:
     """(n,) of the counters (n,)."""
     high, low = _threefry(key, jnp.zeros_like(count), count)

@@ -45,7 +45,7 @@ def discrete(key: jax.Array, parents: jax.Array, count: int, chosen: jax.Array |
     """(count, d): every coordinate from one of the child's parents, uniformly; of all parents if `chosen` is None."""
     mu, d = parents.shape
     rho = mu if chosen is None else chosen.shape[1]
-    share = random.uniform(key, (count, d), parents.dtype)  # its grid of 2**-23 makes some parents likelier by 1e-7 rho
+    share = random.stored(key, (count, d), parents.dtype)  # its grid of 2**-23 makes some parents likelier by 1e-7 rho
     index = jnp.minimum((share * rho).astype(jnp.int32), rho - 1)
     if chosen is not None:
         index = jnp.take_along_axis(chosen, index, axis=1)

@@ -236,7 +236,7 @@ class SelfAdaptation(StepSize):
         change = tau * normal(random.uniform(random.fold_in(key, 0), (*shape, 1), dtype))
         if self.per_coordinate:
             rate = (2 * d**0.5) ** -0.5 if self.tau_coordinate is None else self.tau_coordinate
-            own = normal(random.uniform(random.fold_in(key, 1), (*shape, d), dtype))
+            own = random.transformed(normal, random.fold_in(key, 1), (*shape, d), dtype)
             change = change + jnp.asarray(rate, dtype) * own
         log_factor = _held(mix(parents) + change)
         sigma = _times(_initial(self.sigma, space)[None, None, :], log_factor)

@@ -144,7 +144,7 @@ class Differential(Strategy):
         d, dtype = self.space.dimension, self.space.dtype
         always = random.uniform(stream(state, Purpose.MUTATE), (self.lam,), dtype)
         always, f, cr = (numbers[:, None] for numbers in once(always, *self._rates(state)))
-        u = random.transformed(lambda u: u, stream(state, Purpose.SAMPLE), (self.lam, d), dtype)
+        u = random.stored(stream(state, Purpose.SAMPLE), (self.lam, d), dtype)
         crossed = (u < cr) | (jnp.arange(d, dtype=jnp.int32)[None, :] == below(d, always))
         x, key = self.bounds.origin(state.parents, *self._sides()), stream(state, Purpose.RECOMBINE)
 

@@ -196,7 +196,7 @@ class ES(Strategy):
     def _ask(self, state):
         d, dtype = self.space.dimension, self.space.dtype
         box = tuple(side[None, None, :] for side in self.space.bounds())
-        u = random.uniform(stream(state, Purpose.SAMPLE), (self.population_size, d), dtype)
+        u = random.stored(stream(state, Purpose.SAMPLE), (self.population_size, d), dtype)
         first = state.generation == 0
 
         mean, mix = self._recombine(state)
@@ -212,7 +212,7 @@ class ES(Strategy):
         if self.mutation_rate is not None:
             rate = self.space.flatten(self.mutation_rate, "mutation_rate")[None, None, :]
             rate = self.bounds.mutation_rate(rate, mean, sigma, *box)
-            gate = random.uniform(stream(state, Purpose.MUTATE), noise.shape, dtype)
+            gate = random.stored(stream(state, Purpose.MUTATE), noise.shape, dtype)
             x = jnp.where(first | (gate < rate), x, mean)
         x = x.reshape(self.lam, d)
         # A branch would be taken twice under vmap, so the first generation is selected, from the same uniform numbers.
