@@ -118,27 +118,30 @@ def pycma(problem: Any, budget: int) -> None:
         cma.fmin2(problem, np.zeros(problem.dimension), 2.0, options, restarts=9, bipop=True)
 
 
+class Boxed:
+    """A function of one point of [-5, 5]**d, as pygmo takes problems."""
+
+    def __init__(self, function: Callable[[np.ndarray], float], d: int):
+        self.function, self.d = function, d
+
+    def __deepcopy__(self, memo):
+        return self  # pygmo copies what it is given; the C problem behind it is one
+
+    def fitness(self, x):
+        return [self.function(x)]
+
+    def get_bounds(self):
+        return [-5] * self.d, [5] * self.d
+
+
 def pygmo(algorithm: str) -> Callable[[Any, int], None]:
     import pygmo
-
-    class Problem:
-        def __init__(self, problem):
-            self.problem = problem
-
-        def __deepcopy__(self, memo):
-            return self  # pygmo copies what it is given; the C problem behind it is one
-
-        def fitness(self, x):
-            return [self.problem(x)]
-
-        def get_bounds(self):
-            return [-5] * self.problem.dimension, [5] * self.problem.dimension
 
     def run(problem, budget):
         size = 20
         how = {"cmaes": {"gen": budget // size - 1, "force_bounds": True}, "sea": {"gen": budget - size}}[algorithm]
         method = pygmo.algorithm(getattr(pygmo, algorithm)(seed=1, **how))
-        method.evolve(pygmo.population(pygmo.problem(Problem(problem)), size=size, seed=1))
+        method.evolve(pygmo.population(pygmo.problem(Boxed(problem, problem.dimension)), size=size, seed=1))
 
     return run
 

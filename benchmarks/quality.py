@@ -20,7 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from bbob import problem_of_coco
+from bbob import Boxed, problem_of_coco
 from throughput import optional
 
 import jaxes
@@ -67,25 +67,12 @@ def pycma(gap: Gap, seed: int) -> None:
 def pygmo(algorithm: str) -> Callable[[Gap, int], None]:
     import pygmo
 
-    class Problem:
-        def __init__(self, gap):
-            self.gap = gap
-
-        def __deepcopy__(self, memo):
-            return self  # pygmo copies what it is given; the C problem behind it is one
-
-        def fitness(self, x):
-            return [self.gap(x)]
-
-        def get_bounds(self):
-            return [-5] * self.gap.d, [5] * self.gap.d
-
     def run(gap, seed):
         size = 20 if algorithm == "de1220" else 4 + int(3 * math.log(gap.d))
         how = {} if algorithm == "de1220" else {"force_bounds": True}
         while True:  # until it is over
             method = getattr(pygmo, algorithm)(gen=gap.budget, ftol=1e-11, xtol=1e-11, seed=seed, **how)
-            pygmo.algorithm(method).evolve(pygmo.population(pygmo.problem(Problem(gap)), size=size, seed=seed))
+            pygmo.algorithm(method).evolve(pygmo.population(pygmo.problem(Boxed(gap, gap.d)), size=size, seed=seed))
             seed += 1
 
     return run
@@ -101,8 +88,8 @@ PEERS: dict[str, Callable[[], Callable[[Gap, int], None]]] = {
 
 def shares_of_jaxes(make: Callable, functions: Sequence[int], instances: int, d: int, budget: int, repeats: int) -> np.ndarray:
     """(functions, runs) the share of targets that each run reached."""
-    numbers = range(1, instances + 1)
-    scores = jaxes.score(make, functions=functions, instances=numbers, dimension=d, budget=budget, repeats=repeats)
+    options = {"functions": functions, "instances": range(1, instances + 1), "dimension": d, "budget": budget}
+    scores = jaxes.score(make, **options, repeats=repeats)
     return np.mean(np.isfinite(scores.hits), axis=2)
 
 

@@ -255,7 +255,7 @@ class Resample(Nearest):
             return (attempt <= self.attempts) & any_lane(left.any())
 
         # The first draw is an attempt like the others: drawing is compiled once.
-        nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(draw, 0))
+        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(draw, 0))
         left = jnp.ones((nothing[0].shape[0], 1), bool)
         return lax.while_loop(go_on, again, (jnp.int32(0), nothing, left))[1]
 

@@ -44,6 +44,6 @@ def apart(function: Callable[[], T]) -> T:
 
     def in_memory() -> T:
         always = lax.optimization_barrier(jnp.bool_(True))  # for the compiler, it might be false
-        return lax.cond(always, function, lambda: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(function)))
+        return lax.cond(always, function, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(function)))
 
     return lax.platform_dependent(cpu=in_memory, default=function)
