@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxes.branch import lanes
 from jaxes.devices import Devices, fetched
 from jaxes.islands import spread_over
 from jaxes.loop import Task, active, advance, begin, finish, prepare, record_buffer, rows_of
@@ -92,7 +93,7 @@ class Layout:
             def one(*both):
                 return function(self.structure.unflatten(both[len(arguments) :]), *both[: len(arguments)])
 
-            return jax.vmap(one, in_axes=(*arguments, *self.axes))(*batched, *leaves)
+            return lanes(one, (*arguments, *self.axes))(*batched, *leaves)
 
         return self.devices.mapped(local, (list(self.axes), *arguments), results)
 

@@ -254,8 +254,9 @@ class Resample(Nearest):
             attempt, _, left = carry
             return (attempt <= self.attempts) & any_lane(left.any())
 
-        # The first draw is an attempt like the others: drawing is compiled once.
-        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(draw, 0))
+        # The first draw is an attempt like the others: drawing is traced and compiled once.
+        draw = jax.jit(draw, inline=True)
+        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(draw, jnp.int32(0)))
         left = jnp.ones((nothing[0].shape[0], 1), bool)
         return lax.while_loop(go_on, again, (jnp.int32(0), nothing, left))[1]
 

@@ -311,12 +311,13 @@ class Gaussian(Strategy):
         lower, upper = (side[None, :] for side in self.space.bounds())
         points = representable(self.bounds.learnt(x, state.drawn, lower, upper))  # a huge box's may have overflown
         unit = self._unit()[None, :]
-        told = self._learn(state, points / unit, fitness)
+        learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
+        told = learn(state, points / unit, fitness)
         mean, deviations = representable(told.mean[None, :] * unit), self._deviations(state)[None, :] * unit
         confined = self.bounds.confined(mean, deviations, lower, upper)
         if confined is not mean:
             if self.AVERAGES:  # of the first lesson, only the mean is computed
-                told = self._learn(state, representable(points - (mean - confined)) / unit, fitness)
+                told = learn(state, representable(points - (mean - confined)) / unit, fitness)
             told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
         best = fitness.min()
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)

@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxes.branch import any_lane
+from jaxes.branch import any_lane, one_lane
 from jaxes.checks import as_key, as_leaf, check_integer, check_value
 from jaxes.objective import Objective, as_objective, as_static, check_objective
 from jaxes.pytree import node_types, pytree, static, where
@@ -206,7 +206,10 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     progress = Progress(state, state.generation, until, reason.astype(jnp.int32), None, hits)
     if not task.every:
         return progress
-    shapes = jax.eval_shape(lambda p: _generation(task, task.strategy.stages[0], p).record, progress)
+    strategy, dtype = task.strategy.stages[0], task.strategy.space.dtype
+    x = jax.ShapeDtypeStruct((strategy.population_size, strategy.space.dimension), dtype)
+    fitness = jax.ShapeDtypeStruct(x.shape[:1], dtype)
+    shapes = jax.eval_shape(functools.partial(_record, task, strategy), state, state, x, fitness)
     return dataclasses.replace(progress, record=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
 
 
@@ -229,6 +232,7 @@ def advance(
     axes: tuple[int | None, ...] | None = None,
     idle: ArrayLike = 0,
     before: ArrayLike = 0,
+    alone: bool = False,
 ) -> tuple[Progress, Any, jax.Array, jax.Array]:
     """Runs generations of one stage of the strategy: `most` of them, or until no run is active in it, or no more than `idle`.
     Also how many those were, and whether there is more to do.
@@ -237,9 +241,15 @@ def advance(
     how the generations are cut.
 
     With `axes` (the vmap axis of every leaf of `task`), `progress` and `records` are those of a batch, and the loop asks
-    once a block for all of it.
+    once a block for all of it. A batch of one has no others to wait for: it is a run `alone`, never frozen, without an axis.
     """
     leaves, structure = jax.tree.flatten(task)
+    if axes is not None and progress.reason.shape[0] == 1:
+
+        def one(progress, records, *leaves):
+            return advance(structure.unflatten(leaves), stage, progress, records, most, None, idle, before, alone=True)
+
+        return one_lane(one, (0, 1, *axes), (0, 1, None, None))(progress, records, *leaves)
 
     def lanes(function, *arguments):
         if axes is None:
@@ -251,7 +261,7 @@ def advance(
 
     def generation(_, carry):
         progress, records, done = carry
-        progress = lanes(functools.partial(_unless_stopped, stage), progress)
+        progress = lanes(functools.partial(_generation if alone else _unless_stopped, stage), progress)
         if task.every:
             records = _written(task, progress, records, axes is not None)
         return progress, records, done + 1
@@ -259,6 +269,8 @@ def advance(
     def block(carry):
         # One run is never cut within a block, so it tells the compiler how many rounds the loop has, and no accelerator has to
         # be asked between two of them; generations past the end are frozen.
+        if alone:
+            return generation(0, carry)
         count = BLOCK if axes is None else jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
         return lax.fori_loop(0, count, generation, carry)
 
@@ -329,13 +341,12 @@ def in_stage(stage: int, task: Task, progress: Progress) -> jax.Array:
 def _unless_stopped(stage: int, task: Task, progress: Progress) -> Progress:
     """One generation of a run that is active in a stage; any other stays bit for bit as it is."""
     going_on = in_stage(stage, task, progress)
-    after = _generation(task, task.strategy.stages[stage], progress)
-    return where(going_on, after, progress)
+    return where(going_on, _generation(stage, task, progress), progress)
 
 
-def _generation(task: Task, strategy: Strategy, progress: Progress) -> Progress:
+def _generation(stage: int, task: Task, progress: Progress) -> Progress:
     """One more generation, by a stage of the strategy."""
-    state = progress.state
+    state, strategy = progress.state, task.strategy.stages[stage]
     x, asked = strategy._ask(state)
     fitness = task.objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args)
     return learn(task, strategy, progress, asked, x, fitness)
@@ -352,21 +363,24 @@ def learn(task: Task, strategy: Strategy, progress: Progress, asked: State, x: j
     if task.targets is not None:
         hits = jnp.where(hits == 0, _first_hits(strategy.spent(state), fitness, task.targets), hits)
     reason = task.stop.reason(strategy, objective, told, x, fitness)
-    record = None
-    if task.every:
-        custom = None
-        if task.record is not None:
-            custom = task.record(told, jax.vmap(strategy.space.decode)(x), objective.sign(fitness))
-        record = History(
-            generation=told.generation,
-            evaluations=strategy.spent(told),
-            best=objective.sign(told.best_fitness),
-            population_best=objective.sign(fitness.min()),
-            population_mean=objective.sign(strategy.average(state, fitness)),
-            step_size=strategy.step_size(told),
-            custom=custom,
-        )
+    record = _record(task, strategy, state, told, x, fitness) if task.every else None
     return dataclasses.replace(progress, state=told, reason=reason, record=record, hits=hits)
+
+
+def _record(task: Task, strategy: Strategy, state: State, told: State, x: jax.Array, fitness: jax.Array) -> History:
+    """Of a generation from `state` to `told`, with candidates (n, d) and their fitness (n,) to be minimised."""
+    sign, custom = task.objective.sign, None
+    if task.record is not None:
+        custom = task.record(told, jax.vmap(strategy.space.decode)(x), sign(fitness))
+    return History(
+        generation=told.generation,
+        evaluations=strategy.spent(told),
+        best=sign(told.best_fitness),
+        population_best=sign(fitness.min()),
+        population_mean=sign(strategy.average(state, fitness)),
+        step_size=strategy.step_size(told),
+        custom=custom,
+    )
 
 
 def _first_hits(before: jax.Array, fitness: jax.Array, targets: jax.Array) -> jax.Array:

@@ -9,7 +9,6 @@ Reference: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -88,7 +87,7 @@ def _is_threefry(key: jax.Array) -> bool:
     return str(jax.random.key_impl(key)) == "threefry2x32" and getattr(jax.config, PARTITIONABLE)
 
 
-@functools.partial(jax.jit, inline=True)  # traced once for counters of a shape, which otherwise takes longer than compiling it
+@jax.jit  # traced once for counters of a shape, which otherwise takes longer than compiling it
 def _threefry(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The 20 rounds of Threefry-2x32 on a pair of counters of any shape."""
     k0, k1 = jax.random.key_data(key)
