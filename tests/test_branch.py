@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxes.branch import any_lane, apart, where_due
+from jaxes.branch import any_lane, apart, lanes, one_lane, where_due
 
 
 def squared_if(due, x):
@@ -44,6 +44,26 @@ def test_a_batch_that_needs_nothing_does_nothing():
 
     assert "select" in lowered(lambda x: x < 100)  # what JAX does itself
     assert "select" not in lowered(lambda x: any_lane(x < 100))
+
+
+def test_a_batch_of_one_is_no_batch():
+    """It gives what `jax.vmap` gives, along whichever axes, and takes branches as they come."""
+
+    def function(due, tree, scale):
+        return lax.cond(due, lambda x: scale * x, jnp.negative, tree["x"]), jax.random.uniform(tree["key"])
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    for width in (1, 3):
+        of_lanes = lanes(function, (0, 0, None))
+        given = jnp.arange(width) == 0, {"x": jnp.arange(4.0 * width).reshape(width, 4), "key": keys[:width]}, jnp.float32(3)
+        for got, expected in zip(of_lanes(*given), jax.vmap(function, (0, 0, None))(*given), strict=True):
+            np.testing.assert_array_equal(got, expected)
+        assert (" cond[" in str(jax.make_jaxpr(of_lanes)(*given))) == (width == 1)
+
+    x, y = jnp.ones((1, 4)), jnp.arange(4.0).reshape(4, 1)
+    total, least = one_lane(lambda x, y: (x + y, y.min()), (0, 1), (1, None))(x, y)
+    np.testing.assert_array_equal(total, 1 + y)
+    assert least == 0
 
 
 def test_a_branch_that_is_none_for_the_batch_is_differentiated():

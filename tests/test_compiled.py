@@ -15,7 +15,7 @@ import jaxes
 from jaxes import ES, MAES, Box, Stop, batch, problems, random, run
 from jaxes.bounds import normal
 from jaxes.gaussian import diagonal
-from jaxes.loop import BLOCK
+from jaxes.loop import BLOCK, make_task
 
 PROBLEM = problems.ackley(2, half_width=5)
 STRATEGY = ES(PROBLEM.space, mu=20, lam=100, sigma=0.15)
@@ -37,6 +37,22 @@ def test_the_loop_has_topk_no_sort_and_no_callback(batch, options):
     assert "TopK" in text
     assert not re.search(r"= \S+ sort\(", text)
     assert not re.search(HOST, text)
+
+
+def test_a_single_run_is_not_compiled_as_a_batch():
+    """Which takes longer, and would choose every array of its state from two."""
+
+    def lowered(runs):
+        task = make_task("minimize", STRATEGY, PROBLEM, None, None, 1, None, None, False, False, False)
+        several = batch.Batch(task, (None,) * len(jax.tree.leaves(task)), batch.keys_of_runs(jax.random.key(0), runs), 100)
+        each = np.zeros(1, np.int32)
+        program = batch._advance.lower(several.layout, 0, several.leaves, *several.started(), np.int32(1), each, each)
+        return program.as_text()
+
+    one, two = lowered(1), lowered(2)
+    assert re.search(r"select .*tensor<2x20x2xf32>", two)  # parents, of those that stopped and those that go on
+    assert not re.search(r"select .*tensor<1x20x2xf32>", one)
+    assert not re.search(r"select .*tensor<20x2xf32>", one)
 
 
 def test_normal_numbers_are_drawn_once():
