@@ -224,17 +224,18 @@ def seconds(call: Call) -> float:
     return time.perf_counter() - begin
 
 
-def calibrated(make: Callable[[int], Call]) -> tuple[Call, int]:
+def calibrated(make: Callable[[int], Call], least: int) -> tuple[Call, int]:
     """A peer without a batch, for about `SECONDS`, and its generations."""
-    trial = make(10)
+    trial = make(least)
     trial()
-    generations = max(10, min(2000, int(10 * SECONDS / max(seconds(trial), 1e-6))))
+    generations = max(least, min(2000, int(least * SECONDS / max(seconds(trial), 1e-6))))
     return make(generations), generations
 
 
 def row(kind: str, d: int, lam: int, batch: int, repeats: int, skipped: set[str], quick: bool) -> dict:
     """Ratios of jaxes over others, each the median over turns."""
-    generations = 16 if quick or d >= 100 else 64
+    generations = 4 if d >= FULL and kind in MATRIX else 16 if quick or d >= 100 else 64
+    least = min(10, generations)
     # name: a call, and its evaluations
     calls = {"jaxes": (jaxes_call(kind, d, lam, batch, generations, False), batch * lam * generations)}
     calls["in a box"] = jaxes_call(kind, d, lam, batch, generations, True), batch * lam * generations
@@ -244,7 +245,7 @@ def row(kind: str, d: int, lam: int, batch: int, repeats: int, skipped: set[str]
                 calls[name] = evosax_call(theirs, d, lam, batch, generations), batch * lam * generations
             else:
                 single = SINGLE[name]
-                call, count = calibrated(lambda g, single=single, theirs=theirs: single(theirs, d, lam, g))
+                call, count = calibrated(lambda g, single=single, theirs=theirs: single(theirs, d, lam, g), least)
                 calls[name] = call, lam * count
         except ImportError:
             skipped.add(name)

@@ -52,7 +52,9 @@ class Rest:
 
 
 FARTHEST = 1e8
-"""Standard deviations at which a sample, of a huge box that rounding made of it, still can be squared in single precision."""
+"""Standard deviations at which a step still can be squared in single precision. Rounding makes longer ones of samples around the
+mean of a huge box. And what is used in two places, a compiled program may compute twice and round in two ways: a step that is
+found too long in one is not in the other."""
 
 
 @pytree
@@ -466,7 +468,7 @@ def steps_and_normals(
         deviations: (d,) of the steps.
         solve: z from any steps (lam, d).
     """
-    y = (u - state.mean[None, :]) / state.sigma
+    y = in_deviations(u, state.mean, state.sigma)
 
     def solved() -> tuple[jax.Array, ...]:
         z = solve(y)
@@ -479,6 +481,11 @@ def steps_and_normals(
     moved = jnp.abs(y - known[0]) * state.sigma > 32 * jnp.finfo(u.dtype).eps * places
     moved = jnp.any(moved, axis=1, keepdims=True)
     return lax.cond(any_lane(moved.any()), lambda: where(moved, solved(), known), lambda: known)
+
+
+def in_deviations(u: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array:
+    """(lam, d) how many deviations, () or (1, d), points u (lam, d) are away from a mean (d,), up to `FARTHEST`."""
+    return jnp.clip((u - mean[None, :]) / deviations, -FARTHEST, FARTHEST)
 
 
 def within_reach(z: jax.Array, *vectors: jax.Array) -> tuple[jax.Array, ...]:

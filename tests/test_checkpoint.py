@@ -23,6 +23,8 @@ import jaxes.batch
 from jaxes.checkpoint import about_task, contents, in_words
 from jaxes.loop import make_task
 
+pytestmark = pytest.mark.quick
+
 
 def shifted(x, by):
     return exact(x + by)

@@ -30,6 +30,8 @@ some = pytest.mark.parametrize("name", SOME, scope="module")
 # SHADE's memory weighs by how much fitness improved.
 ranking = pytest.mark.parametrize("name", [name for name in VARIANTS if name != "SHADE"], scope="module")
 
+pytestmark = pytest.mark.quick
+
 BATCH = 64
 PLAIN = {"moved": 0.0, "smooth": False, "poisoned": False}
 traces = 0
@@ -95,8 +97,7 @@ def generations(name, strategy, key, which, slope=(1.0, 1.0, 1.0), bad=0.0):
     return jax.tree.map(np.asarray, program_of(name)(strategy, jax.random.split(jax.random.key(key), BATCH), args))
 
 
-@each
-def test_no_candidate_leaves_its_box(name):
+def leaves_no_box(name):
     """With steps up to 1,000 boxes."""
     for where, slope in ((NARROW_BOX, (1.0, 1.0, 1.0)), (WIDE_BOX, (1e-30, 1.0, 1.0))):
         strategy = make(name, space(*where))
@@ -108,6 +109,17 @@ def test_no_candidate_leaves_its_box(name):
                 assert np.isfinite(leaf).all()
                 assert (leaf >= np.asarray(lower, np.float64)).all()  # as the user wrote them
                 assert (leaf <= np.asarray(upper, np.float64)).all()
+
+
+@each
+def test_no_candidate_leaves_its_box(name):
+    leaves_no_box(name)
+
+
+@some
+@pytest.mark.quick(False)
+def test_no_candidate_leaves_its_box_as_users_compile_it(name):
+    leaves_no_box(name)
 
 
 @each
@@ -152,6 +164,7 @@ def by_hand(strategy, key, generations):
 
 
 @some
+@pytest.mark.quick(False)  # of equal numbers, as users compile it
 def test_by_hand_is_run_and_compiled_is_not_compiled(name):
     strategy = make(name, box())
     compiled = by_hand(strategy, 7, 3)
@@ -163,6 +176,7 @@ def test_by_hand_is_run_and_compiled_is_not_compiled(name):
 
 
 @some
+@pytest.mark.quick(False)  # of equal numbers, as users compile it
 def test_alone_is_in_a_batch_with_bad_neighbours(name):
     """With an exact objective, bit for bit, but for products of matrices, which XLA sums in an order that depends on the batch.
 
@@ -250,7 +264,6 @@ def test_pytree_solutions_follow_the_flat_ones(name):
     assert_same(a.fitness, b.fitness)
 
 
-@pytest.mark.quick
 @some
 def test_one_dimension_and_scalars(name):
     result = run(make(name, Box(-2.0, 2.0)), lambda x: jnp.square(x - 0.7), 0, 200)
@@ -267,6 +280,7 @@ def test_translation_moves_the_trajectory(name):
 
 
 @some
+@pytest.mark.quick(False)  # of equal numbers, as users compile it
 def test_a_sweep_of_a_leaf_is_one_program_and_the_same_runs(name):
     strategies = [make(name, Box(-2.0, upper, shape=3)) for upper in (1.0, 2.0, 3.0)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *strategies)

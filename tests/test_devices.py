@@ -11,6 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from conftest import QUICK_FLAGS
 from variants import box, exact
 
 import jaxes
@@ -22,7 +23,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]
 
 
 def test_eight_devices():
-    environment = ENVIRONMENT | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    environment = ENVIRONMENT | {"XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {QUICK_FLAGS}"}
     done = subprocess.run([sys.executable, HERE / "devices.py"], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("same:") == 12

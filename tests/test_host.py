@@ -22,6 +22,8 @@ from jaxes import CMAES, DE, ES, Box, Host, Restart, Stop, StopReason, minimize
 from jaxes.cli import main
 from jaxes.host import Counts
 
+pytestmark = pytest.mark.quick
+
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 compiled = functools.partial(minimize, progress=False, history=False)  # without history, no number of generations is a program
 

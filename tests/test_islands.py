@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import QUICK_FLAGS
 from variants import assert_same, box, exact
 
 from jaxes import (
@@ -256,7 +257,7 @@ jax.tree.map(lambda a, b: np.testing.assert_array_equal(data(a), data(b)), there
 def test_islands_on_eight_devices_are_those_on_one():
     """Each stays where it is, migrants travel by collective permutes, and the numbers are the same bit for bit."""
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {QUICK_FLAGS}",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(pathlib.Path(sys.modules["jaxes"].__file__).parents[1]),
     }

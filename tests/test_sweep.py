@@ -12,6 +12,8 @@ from variants import assert_same, box, exact, shifted_sphere
 import jaxes
 from jaxes import ES, Box, OneFifth, Schedule, SelfAdaptation, Stop, StopReason, run, sweep
 
+pytestmark = pytest.mark.quick
+
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 
 

@@ -107,4 +107,10 @@ def length(d: Any) -> Any:
 
 def relative_length(path: jax.Array, free: jax.Array) -> jax.Array:
     """() the length of a path (d,) over what is expected of a random walk's, both in the coordinates that are free (d,)."""
-    return jnp.linalg.norm(jnp.where(free, path, 0)) / length(jnp.sum(free, dtype=path.dtype))
+    return jnp.linalg.norm(jnp.where(free, path, 0)) / length(count(free, path.dtype))
+
+
+def count(free: jax.Array, dtype: Any) -> jax.Array:
+    """() how many of the coordinates (d,) are free. At least one is, but where a compiled program computes twice on which side
+    of a bound the mean is, and rounds in two ways."""
+    return jnp.maximum(jnp.sum(free, dtype=dtype), 1)

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, Rooted, fitted_deviations, floor, reach
+from jaxes.gaussian import Gaussian, GaussianState, Rooted, fitted_deviations, floor, in_deviations, reach
 from jaxes.operators import cma
 from jaxes.operators.sampling import normal_vectors
 from jaxes.operators.selection import ranks
@@ -140,7 +140,7 @@ class DXNESIC(Rooted):
 
     def _learn(self, state, u, fitness):
         d, lam = self.space.dimension, self.population_size
-        y = jnp.clip((u - state.mean[None, :]) / state.sigma, -FARTHEST, FARTHEST)
+        y = in_deviations(u, state.mean, state.sigma)
         z = _mul(y, state.whiten.T)
         y, z = reach(z) * y, reach(z) * z
         now = situation(state.path, z, fitness)
@@ -210,7 +210,7 @@ class CRFMNES(Gaussian):
 
     def _learn(self, state, u, fitness):
         d, lam = self.space.dimension, self.population_size
-        y = jnp.clip((u - state.mean[None, :]) / (state.sigma * state.scales)[None, :], -FARTHEST, FARTHEST)
+        y = in_deviations(u, state.mean, (state.sigma * state.scales)[None, :])
         z = y + _along(y, state.vector, 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1)
         y, z = reach(z) * y, reach(z) * z
         now = situation(state.path_sigma, z, fitness)

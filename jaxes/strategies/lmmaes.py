@@ -27,8 +27,8 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_deviations, floor, within_reach
-from jaxes.operators.cma import better_half, effective
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, within_reach
+from jaxes.operators.cma import better_half, count, effective
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.strategy import StopReason
@@ -96,14 +96,15 @@ class LMMAES(Controlled):
         order = ranks(fitness)
         w = jnp.asarray(weights, u.dtype)[order]
 
-        step = _mul(w, (u - state.mean[None, :]) / state.sigma)
+        step = _mul(w, in_deviations(u, state.mean, state.sigma))
         z = self._solved(state, step)
         step, z = within_reach(z, step, z)
         mean = state.mean + state.sigma * step
         path = (1 - c_sigma) * state.path + (mu_eff * c_sigma * (2 - c_sigma)) ** 0.5 * z
         rates = jnp.asarray(c_c, u.dtype)[:, None]
         vectors = (1 - rates) * state.vectors + jnp.sqrt(mu_eff * rates * (2 - rates)) * z[None, :]
-        squared = jnp.mean(path * path, where=self._free(mean))
+        free = self._free(mean)
+        squared = jnp.sum(path * path, where=free) / count(free, path.dtype)
         growth, control = self._growth(state, c_sigma / 2 * (squared - 1), order, fitness, z)
         sigma = state.sigma * jnp.exp(growth)
 

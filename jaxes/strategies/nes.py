@@ -26,7 +26,17 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import Gaussian, GaussianState, Rooted, condition, fitted_deviations, floor, outer, within_reach
+from jaxes.gaussian import (
+    Gaussian,
+    GaussianState,
+    Rooted,
+    condition,
+    fitted_deviations,
+    floor,
+    in_deviations,
+    outer,
+    within_reach,
+)
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import utilities
@@ -74,12 +84,12 @@ class XNES(Rooted):
         d = self.space.dimension
         eta = (9 + 3 * math.log(d)) / (5 * d * d**0.5) if self.learning_rate is None else self.learning_rate
         w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
-        step = u - state.mean[None, :]
-        z = _mul(step / state.sigma, state.whiten.T)
-        step, z = within_reach(z, step, z)
-        turned = _turned(state.root, state.whiten, step / state.sigma, z, w, eta)
+        y = in_deviations(u, state.mean, state.sigma)
+        z = _mul(y, state.whiten.T)
+        y, z = within_reach(z, y, z)
+        turned = _turned(state.root, state.whiten, y, z, w, eta)
         root, whiten, _ = _usable(turned, state.root, state.whiten)
-        mean = state.mean + _mul(w, step)
+        mean = state.mean + state.sigma * _mul(w, y)
         sigma = floor(state.sigma * jnp.exp(turned.growth), mean, jnp.linalg.norm(root, axis=1))
         return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten)
 
@@ -122,9 +132,8 @@ class SNES(Gaussian):
         d = self.space.dimension
         eta = (3 + math.log(d)) / (5 * d**0.5) if self.learning_rate is None else self.learning_rate
         w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
-        step = u - state.mean[None, :]
-        z = step / state.deviations[None, :]
-        step, z = within_reach(z, step, z)
+        z = in_deviations(u, state.mean, state.deviations[None, :])
+        step, z = within_reach(z, u - state.mean[None, :], z)
         mean = state.mean + _mul(w, step)
         growth = jnp.clip(eta / 2 * _mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
         deviations = jax.vmap(lambda s, m: floor(s, m[None], jnp.ones_like(m)[None]))(state.deviations * jnp.exp(growth), mean)

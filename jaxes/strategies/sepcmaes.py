@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_deviations, floor, reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, reach
 from jaxes.operators.cma import relative_length, separable
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -63,7 +63,7 @@ class SepCMAES(Controlled):
         order = ranks(fitness)
         w = jnp.asarray(p.weights, u.dtype)[order]
         deviations = jnp.sqrt(state.variances)[None, :]
-        z = (u - state.mean[None, :]) / (state.sigma * deviations)
+        z = in_deviations(u, state.mean, state.sigma * deviations)
         y = deviations * reach(z) * z
         step = _mul(w, y)
 

@@ -24,7 +24,7 @@ from jax import lax
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_deviations, floor, outer, reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, outer, reach
 from jaxes.operators.cma import parameters
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
@@ -101,8 +101,8 @@ class VkDCMAES(Controlled):
         c_1 = 2 / (elements + d + 2 * (k + 2) + mu_eff)
         c_mu = jnp.minimum(1 - c_1, 2 * (mu_eff - 2 + 1 / mu_eff) / (elements + 4 * (k + 2) + mu_eff))
         c_c = c_1**0.5
-        y = (u - state.mean[None, :]) / state.sigma
-        y = jnp.where(jnp.isfinite(y), reach(self._whitened(state, y)) * y, 0)
+        y = in_deviations(u, state.mean, state.sigma)
+        y = reach(self._whitened(state, y)) * y
         w = weights[order]
         direction = _mul(w, y)
         mean = state.mean + state.sigma * direction
