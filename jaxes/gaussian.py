@@ -52,9 +52,9 @@ class Rest:
 
 
 FARTHEST = 1e8
-"""Standard deviations at which a step still can be squared in single precision. Rounding makes longer ones of samples around the
-mean of a huge box. And what is used in two places, a compiled program may compute twice and round in two ways: a step that is
-found too long in one is not in the other."""
+"""Standard deviations at which a step still can be squared in single precision. Rounding makes longer ones of samples around
+the mean of a huge box. And what is used in two places, a compiled program may compute twice and round in two ways: a step that
+is found too long in one is not in the other."""
 
 
 @pytree
