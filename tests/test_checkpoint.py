@@ -79,6 +79,7 @@ def test_sweeps_go_on(tmp_path):
     assert_same(jaxes.sweep(jaxes.ES(box()), shifted, 0, 50, **call, checkpoint=path, seconds=1e-6).runs, expected.runs)
 
 
+@pytest.mark.quick(False)  # as the processes that are killed compile it
 @pytest.mark.parametrize(("name", "entry"), [("CMAES", "minimize"), ("SHADE", "sweep"), ("Restart", "minimize")])
 def test_killed_at_any_moment(name, entry):
     assert kill.torment(name, entry, 2, random.Random(1), seconds=1.5) > 0
@@ -118,6 +119,7 @@ def test_a_limit_in_seconds():
     assert "limit in seconds" in repr(result)
 
 
+@pytest.mark.quick(False)  # as the process that is interrupted compiles it
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_save_and_return(tmp_path, number):
     program = textwrap.dedent(
@@ -242,7 +244,6 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         jaxes.sweep(call["strategy"], exact, 0, 5, over={"sigma": [0.1]}, seconds=-1)
 
 
-@pytest.mark.quick
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of readers that orbax leaves behind
 def test_damaged_checkpoints_are_refused_and_the_one_before_is_good(tmp_path):
     call = {"strategy": jaxes.ES(box(), sigma=0.3), "generations": 40}

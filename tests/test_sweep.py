@@ -85,7 +85,6 @@ def test_one_compile_per_static_setting():
     assert several <= 3 * base + 3
 
 
-@pytest.mark.quick
 def test_zipped_hyperparameters():
     result = sweep(STRATEGY, exact, 0, 5, over={("mu", "lam"): [(2, 10), (4, 16), (5, 20)], "sigma": [0.1, 0.2]}, repeats=2)
     assert result.runs.fitness.shape == (3, 2, 2)
@@ -93,7 +92,6 @@ def test_zipped_hyperparameters():
     assert result.settings((1, 0)) == {"mu": 4, "lam": 16, "sigma": 0.1}
 
 
-@pytest.mark.quick
 def test_what_can_be_swept():
     rules = [OneFifth(), SelfAdaptation(), Schedule(optax.cosine_decay_schedule, init_value=1.0, decay_steps=9), 0.2]
     assert sweep(STRATEGY, exact, 0, 5, over={"sigma": rules}).runs.fitness.shape == (4, 1)
@@ -163,7 +161,6 @@ def test_users_classes_are_told_apart(entry):
     assert (type(a.solution), type(b.solution)) == (Near, Far)
 
 
-@pytest.mark.quick
 def test_a_list_of_args_is_instances_and_a_dict_may_be_a_value():
     result = sweep(STRATEGY, lambda x, a: jnp.sum(jnp.square(x - a)), 0, 80, over={"args": [np.full(3, 0.5), np.full(3, -1.0)]})
     np.testing.assert_allclose(result.runs.solution[:, 0].mean(-1), [0.5, -1.0], atol=0.2)
@@ -199,7 +196,6 @@ def test_repeats_share_their_keys_between_cells():
     assert len(np.unique(result.runs.solution[0], axis=0)) == 3
 
 
-@pytest.mark.quick
 def test_the_table():
     stop = Stop(target=0.1)
     result = sweep(STRATEGY, shifted_sphere, 0, 60, over={"sigma": [0.01, 0.3]}, repeats=20, stop=stop)

@@ -27,7 +27,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, within_reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, within_reach
 from jaxes.operators.cma import better_half, count, effective
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
@@ -96,7 +96,7 @@ class LMMAES(Controlled):
         order = ranks(fitness)
         w = jnp.asarray(weights, u.dtype)[order]
 
-        step = _mul(w, in_deviations(u, state.mean, state.sigma))
+        step = _mul(w, (u - state.mean[None, :]) / state.sigma)
         z = self._solved(state, step)
         step, z = within_reach(z, step, z)
         mean = state.mean + state.sigma * step
