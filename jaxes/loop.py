@@ -241,7 +241,7 @@ def advance(
     how the generations are cut.
 
     With `axes` (the vmap axis of every leaf of `task`), `progress` and `records` are those of a batch, and the loop asks
-    once a block for all of it. A batch of one has no others to wait for: it is a run `alone`, never frozen, without an axis.
+    once a block for all of it. A batch of one is a run `alone`, without an axis.
     """
     leaves, structure = jax.tree.flatten(task)
     if axes is not None and progress.reason.shape[0] == 1:
@@ -267,10 +267,10 @@ def advance(
         return progress, records, done + 1
 
     def block(carry):
+        if alone:  # and none of its generations is frozen: whether there is more to do is asked before each
+            return generation(0, carry)
         # One run is never cut within a block, so it tells the compiler how many rounds the loop has, and no accelerator has to
         # be asked between two of them; generations past the end are frozen.
-        if alone:
-            return generation(0, carry)
         count = BLOCK if axes is None else jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
         return lax.fori_loop(0, count, generation, carry)
 
