@@ -27,10 +27,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxes.branch import lanes
+from jaxes.branch import each_lane
 from jaxes.devices import Devices, fetched
 from jaxes.islands import spread_over
-from jaxes.loop import Task, active, advance, begin, finish, prepare, record_buffer, rows_of
+from jaxes.loop import Task, active, advance, begin, finish, of_leaves, prepare, record_buffer, rows_of
 from jaxes.pytree import pytree
 from jaxes.random import is_key
 from jaxes.result import Result
@@ -90,10 +90,8 @@ class Layout:
         the axes of the runs."""
 
         def local(leaves, *batched):
-            def one(*both):
-                return function(self.structure.unflatten(both[len(arguments) :]), *both[: len(arguments)])
-
-            return lanes(one, (*arguments, *self.axes))(*batched, *leaves)
+            one = of_leaves(self.structure, function, len(arguments))
+            return each_lane(one, (*arguments, *self.axes))(*batched, *leaves)
 
         return self.devices.mapped(local, (list(self.axes), *arguments), results)
 

@@ -29,7 +29,7 @@ def _(axis_size, in_batched, flag):
     return any_lane(jnp.any(flag, axis=0)), False
 
 
-def lanes(function: Callable[..., Any], axes: Sequence[int | None]) -> Callable[..., Any]:
+def each_lane(function: Callable[..., Any], axes: Sequence[int | None]) -> Callable[..., Any]:
     """`jax.vmap(function, axes)`, for arguments of any structure; a batch of one is taken as what it is."""
 
     def of_all(*arguments):

@@ -223,6 +223,11 @@ def record_buffer(progress: Progress, rows: int) -> Any:
     return jax.tree.map(blank, progress.record)
 
 
+def of_leaves(structure: Any, function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """A function of (task, `count` other arguments) as one of (those, the task's leaves...), each of which may have an axis."""
+    return lambda *both: function(structure.unflatten(both[count:]), *both[:count])
+
+
 def advance(
     task: Task,
     stage: int,
@@ -246,18 +251,16 @@ def advance(
     leaves, structure = jax.tree.flatten(task)
     if axes is not None and progress.reason.shape[0] == 1:
 
-        def one(progress, records, *leaves):
-            return advance(structure.unflatten(leaves), stage, progress, records, most, None, idle, before, alone=True)
+        def one(task, progress, records):
+            return advance(task, stage, progress, records, most, None, idle, before, alone=True)
 
-        return one_lane(one, (0, 1, *axes), (0, 1, None, None))(progress, records, *leaves)
+        return one_lane(of_leaves(structure, one, 2), (0, 1, *axes), (0, 1, None, None))(progress, records, *leaves)
 
     def lanes(function, *arguments):
         if axes is None:
             return function(task, *arguments)
-        batched = (0,) * len(arguments)
-        return jax.vmap(lambda *a: function(structure.unflatten(a[len(arguments) :]), *a[: len(arguments)]), (*batched, *axes))(
-            *arguments, *leaves
-        )
+        count = len(arguments)
+        return jax.vmap(of_leaves(structure, function, count), (*(0,) * count, *axes))(*arguments, *leaves)
 
     def generation(_, carry):
         progress, records, done = carry

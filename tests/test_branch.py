@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxes.branch import any_lane, apart, lanes, one_lane, where_due
+from jaxes.branch import any_lane, apart, each_lane, one_lane, where_due
 
 
 def squared_if(due, x):
@@ -54,7 +54,7 @@ def test_a_batch_of_one_is_no_batch():
 
     keys = jax.random.split(jax.random.key(0), 3)
     for width in (1, 3):
-        of_lanes = lanes(function, (0, 0, None))
+        of_lanes = each_lane(function, (0, 0, None))
         given = jnp.arange(width) == 0, {"x": jnp.arange(4.0 * width).reshape(width, 4), "key": keys[:width]}, jnp.float32(3)
         for got, expected in zip(of_lanes(*given), jax.vmap(function, (0, 0, None))(*given), strict=True):
             np.testing.assert_array_equal(got, expected)
