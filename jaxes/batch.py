@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxes.ahead import SEEN, Ahead
 from jaxes.branch import each_lane
 from jaxes.devices import Devices, fetched
 from jaxes.islands import spread_over
@@ -177,10 +178,14 @@ class Batch:
 
         arguments = (*devices.place((keys, self.used), (0, 0)), np.int32(generations))
         self.started = functools.partial(_start, self.layout, rows_of(task, generations), self.leaves, *arguments)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in (*arguments[:2], *map(jnp.asarray, self.leaves)))
+        self.ahead = Ahead(self.layout, rows_of(task, generations), shapes)
 
     def begin(self, snapshot: dict[str, Any] | None) -> None:
         """At the beginning, or where a snapshot was taken."""
+        self._compile(snapshot is None)
         if snapshot is None:
+            self.ahead.wait(_start)
             self.progress, self.records = self.started()
         else:
             self._restore(snapshot)
@@ -189,7 +194,37 @@ class Batch:
             self.progress = spread_over("minimize", devices.mesh, self.progress, 1)
         self._look()
 
+    def _compile(self, starts: bool) -> None:
+        """Has the programs compiled that every batch runs, the first one if it `starts`."""
+        # On a mesh, what follows a program may lie otherwise than its shapes say.
+        if self.layout.devices.mesh is None:
+            if starts:
+                self.ahead.compile(_start, lambda: _start.lower(*self.started.args))
+            self.ahead.compile(_look, lambda: _look.lower(self.layout, self.leaves, self._like[0]))
+            self.ahead.compile(0, lambda: self._advancing(0))
+            self.ahead.compile(_finish, lambda: _finish.lower(self.layout, self.leaves, *self._like, np.int32(0)))
+
+    def _compile_after(self, stage: int) -> None:
+        """Has the programs compiled that runs of several stages are expected to want next."""
+        strategy = self.gathering.task.strategy
+        if self.layout.devices.mesh is None and isinstance(strategy, Staged) and stage + 1 < strategy.expected:
+            self.ahead.compile(_prepare, lambda: _prepare.lower(self.layout, self.leaves, self._like[0]))
+            self.ahead.compile(stage + 1, lambda: self._advancing(stage + 1))
+
+    def _advancing(self, stage: int) -> jax.stages.Lowered:
+        """The program of a stage for a batch of all runs."""
+        devices = self.layout.devices
+        placed = (devices.placed(like, axis) for like, axis in zip(self._like, (0, 1), strict=True))
+        each = devices.placed(jax.ShapeDtypeStruct((devices.shares,), jnp.int32), 0)
+        return _advance.lower(self.layout, stage, self.leaves, *placed, np.int32(1), each, each)
+
+    @functools.cached_property
+    def _like(self) -> tuple[Any, Any]:
+        """What progress and records look like."""
+        return jax.eval_shape(self.started)
+
     def _look(self) -> None:
+        self.ahead.wait(_look)
         self.seen = jax.tree.map(np.asarray, _look(self.layout, self.leaves, self.progress))
 
     @property
@@ -211,6 +246,7 @@ class Batch:
         if self.gathering.going_on and not ended:
             return True
         if self.seen.pending.any():
+            self.ahead.wait(_prepare)
             self.progress = _prepare(self.layout, self.leaves, self.progress)
             self._look()
         if ended or not self.seen.active.any():
@@ -233,6 +269,9 @@ class Batch:
         begun = time.perf_counter()
         lanes, *now, leaves = self.mine or (None, self.progress, self.records, self.leaves)
         idle, offset = devices.place((gathering.idle, gathering.done), (0, 0))
+        if lanes is None:
+            self._compile_after(gathering.stage)
+            self.ahead.wait(gathering.stage)
         *now, more, done = _advance(self.layout, gathering.stage, leaves, *now, np.int32(step), idle, offset)
         more, done = np.asarray(more), np.asarray(done)
         seconds = time.perf_counter() - begun
@@ -249,6 +288,7 @@ class Batch:
 
     def finish(self, reason: StopReason) -> Result:
         """The results. Runs that are not over ended for this reason."""
+        self.ahead.wait(_finish)
         result = _finish(self.layout, self.leaves, self.progress, self.records, np.int32(reason))
         if self.layout.devices.mesh is None and self.runs == self.width:
             return result
@@ -282,21 +322,16 @@ class Batch:
 
     def result_like(self) -> Result:
         """What the results look like."""
-        progress, records = jax.eval_shape(self.started)
+        progress, records = self._like
         result = jax.eval_shape(functools.partial(_finish, self.layout), self.leaves, progress, records, np.int32(0))
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.runs, *leaf.shape[1:]), leaf.dtype), result)
 
     def memory(self) -> int:
         """Bytes that this batch takes on one device at its peak, as compiled. Nothing is run."""
-        progress, records = jax.eval_shape(self.started)
-        shares, devices = self.layout.devices.shares, self.layout.devices
-        stage = int(np.argmax(self.gathering.sizes))
-        placed = (devices.placed(progress, 0), devices.placed(records, 1))
-        each = devices.placed(jax.ShapeDtypeStruct((shares,), jnp.int32), 0)
-        use: Any = _advance.lower(self.layout, stage, self.leaves, *placed, np.int32(1), each, each).compile().memory_analysis()
+        use: Any = self._advancing(int(np.argmax(self.gathering.sizes))).compile().memory_analysis()
         advancing = use.argument_size_in_bytes + use.output_size_in_bytes - use.alias_size_in_bytes + use.temp_size_in_bytes
         # At the end there are the states, and the results with a copy of them.
-        finishing = (size_of((progress, records)) + size_of(self.result_like())) // shares
+        finishing = (size_of(self._like) + size_of(self.result_like())) // self.layout.devices.shares
         return max(advancing, finishing)
 
     def snapshot(self) -> dict[str, Any]:
@@ -305,7 +340,7 @@ class Batch:
 
     def snapshot_like(self) -> dict[str, Any]:
         """What snapshots look like."""
-        progress, records = jax.eval_shape(self.started)
+        progress, records = self._like
         placed = self.layout.devices.placed
         return {"progress": placed(progress, 0), "records": placed(records, 1), "gathering": self.gathering.snapshot()}
 
@@ -563,6 +598,7 @@ def let_go_of_programs() -> None:
     if taken > FULL * most:
         for program in PROGRAMS:
             program.clear_cache()  # type: ignore[attr-defined] # it is not in their annotations
+        SEEN.clear()
 
 
 PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish

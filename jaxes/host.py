@@ -85,6 +85,9 @@ class HostBatch(Batch):
         super().__init__(task, (None,) * len(jax.tree.leaves(task)), keys, generations)
         self.evaluator, self.interrupted, self.told = evaluator, interrupted, False
 
+    def _compile(self, starts):
+        """Nothing ahead: what takes time is the evaluations."""
+
     def gather(self, ended):
         """Whether there is more to do: who is in which stage makes no difference."""
         if self.seen.pending.any():

@@ -204,7 +204,13 @@ def minimize(
         result = drive(batch, report=report, interrupted=interrupted, keeper=keeper, watch=watch)
         if interrupted() == StopReason.INTERRUPTED:
             print("jaxes: interrupted, returning the best so far", file=sys.stderr)
-    return result[0] if runs is None else result
+    return _alone(result) if runs is None else result
+
+
+@jax.jit
+def _alone(result: Result) -> Result:
+    """Of a batch of one: its run, by one program where `result[0]` would be one for every shape in it."""
+    return result[0]
 
 
 def budgeted(strategy: Strategy, stop: Stop, generations: Any) -> tuple[Any, Stop]:

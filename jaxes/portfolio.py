@@ -122,6 +122,10 @@ class Portfolio(Staged):
     def futile(self):
         return FUTILE
 
+    @property
+    def expected(self):
+        return GROWING + 1
+
     def member(self, stage, plan):
         member = self.members[stage]
         if not isinstance(member, CMAES):

@@ -106,6 +106,11 @@ class Staged(Strategy):
         return 0.0
 
     @property
+    def expected(self) -> int:
+        """How many members, the first ones, have their turn unless a run ends early: their programs are compiled ahead."""
+        return 1
+
+    @property
     def scales(self) -> bool:
         """Whether plans have a scale other than 1."""
         return False

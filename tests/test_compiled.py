@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import threading
 
 import chex
 import conftest
@@ -196,6 +197,30 @@ def test_what_is_compiled_quickly_serves_no_other_test(monkeypatch):
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/sys/vm/max_map_count").exists(), reason="only Linux limits mappings of memory")
+@pytest.mark.quick
+@pytest.mark.parametrize("make", [MAES, jaxes.Portfolio])
+def test_programs_are_compiled_once_each_while_others_are_written_down(make):
+    made = []
+
+    def listen(event, _, fun_name="", **others):
+        if event.endswith("backend_compile_duration"):
+            made.append((fun_name, threading.current_thread() is threading.main_thread()))
+
+    strategy = make(Box(-5, 5, shape=3))
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        result = jaxes.minimize(exact, strategy=strategy, stop={"evaluations": 60}, progress=False)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert result.evaluations > 50
+    ours = [(name[4:-1], alone) for name, alone in made if name.startswith("jit(_")]
+    assert not any(alone for name, alone in ours if name not in ("_alone", "_threefry_seed"))
+    names = [name for name, _ in ours]
+    assert all(names.count(name) == 1 for name in ("_start", "_look", "_finish"))
+    # The portfolio's third stage may be under way, for what would have followed.
+    assert names.count("_advance") in ((1,) if make is MAES else (2, 3))
+
+
 def test_programs_are_let_go_of_before_there_are_too_many(monkeypatch):
     """XLA ended a process that scored CMA-ES with restarts on all functions of the BBOB suite twice."""
 
