@@ -1,7 +1,7 @@
 """run(): a strategy, an objective and a key in, a `Result` out, as one compiled program.
 
-The loop is a `while` over blocks of generations, and a block is a `scan`. A run that has met its stop condition is frozen
-until its block ends; the `while` ends when all runs have stopped, so a batch takes as long as its slowest run. A strategy of
+The loop is a `while` over blocks of generations: `BLOCK` of them on an accelerator, one on a CPU. A run that has met its stop
+condition is frozen; the `while` ends when all runs have stopped, so a batch takes as long as its slowest run. A strategy of
 several stages has such a loop for each, within a loop over all: a stage takes no time when no run is in it. Memory does not
 grow with generations unless history is asked for.
 """
@@ -29,6 +29,9 @@ from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, prepared, str
 
 BLOCK = 16
 """Generations between two looks at whether all runs have stopped. On an accelerator each look waits for the device."""
+
+ALWAYS = "cpu"
+"""Where a look costs nothing, and each generation is preceded by one."""
 
 
 @pytree
@@ -274,7 +277,8 @@ def advance(
             return generation(0, carry)
         # One run is never cut within a block, so it tells the compiler how many rounds the loop has, and no accelerator has to
         # be asked between two of them; generations past the end are frozen.
-        count = BLOCK if axes is None else jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
+        rest = BLOCK if axes is None else jnp.minimum(BLOCK - (before + carry[2]) % BLOCK, most - carry[2])
+        count = lax.platform_dependent(**{ALWAYS: lambda: jnp.int32(1)}, default=lambda: jnp.int32(rest))
         return lax.fori_loop(0, count, generation, carry)
 
     def more(carry):

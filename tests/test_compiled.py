@@ -13,7 +13,7 @@ import pytest
 from variants import assert_same, box, exact, make
 
 import jaxes
-from jaxes import ES, MAES, Box, Stop, batch, problems, random, run
+from jaxes import ES, MAES, Box, SepCMAES, Stop, batch, loop, problems, random, run
 from jaxes.bounds import normal
 from jaxes.gaussian import diagonal
 from jaxes.loop import BLOCK, make_task
@@ -88,9 +88,29 @@ def test_a_diagonal_is_no_gather():
     assert " gather(" in jax.jit(jax.vmap(jnp.diagonal)).lower(matrices).compile().as_text()  # else ours has lost its purpose
 
 
-def test_the_length_of_a_block_of_generations_is_known():
-    """Else a device would ask the host in every generation whether to go on."""
-    assert f'"known_trip_count":{{"n":"{BLOCK}"}}' in compiled(4)
+def test_the_length_of_a_block_of_generations_is_known(monkeypatch):
+    """Else an accelerator would ask the host in every generation whether to go on."""
+    monkeypatch.setattr(loop, "ALWAYS", "tpu")
+    program = jax.jit(jax.vmap(lambda key: run(STRATEGY, lambda x: PROBLEM(x), key, 100)))
+    text = program.lower(jax.random.split(jax.random.key(0), 4)).compile().as_text()
+    assert f'"known_trip_count":{{"n":"{BLOCK}"}}' in text
+
+
+@pytest.mark.quick
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="an accelerator is asked once a block")
+def test_on_a_cpu_no_generation_is_computed_in_vain():
+    seen = []
+
+    def objective(population):
+        jax.debug.callback(lambda: seen.append(1))
+        return jnp.sum(jnp.square(population), axis=1)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    strategy = SepCMAES(Box(-1.0, 1.0, shape=2))
+    result = jax.jit(jax.vmap(lambda key: run(strategy, objective, key, BLOCK + 3, batched=True, stop={"target": 0.05})))(keys)
+    jax.effects_barrier()
+    assert len(set(result.generations.tolist())) > 1  # they stop one after the other
+    assert len(seen) == result.generations.max()
 
 
 def test_the_checks_find_what_they_look_for():

@@ -32,7 +32,7 @@ def test_the_distribution_is_that_of_the_cmaes_package(kind, share, x64):
     state = strategy.warm_start(strategy.init(0), x, fitness, share=share)
     np.testing.assert_allclose(0.2 * state.mean, mean, rtol=1e-12)
     np.testing.assert_allclose(0.2 * state.sigma, sigma, rtol=1e-12)
-    root = state.matrix if kind is MAES else state.root
+    root = state.matrix if kind is MAES else state.root.T if kind is CMAES else state.root
     np.testing.assert_allclose(root @ root.T, covariance, rtol=1e-9, atol=1e-12)
     if kind is XNES:
         np.testing.assert_allclose(state.whiten @ root, np.eye(5), atol=1e-12)

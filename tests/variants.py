@@ -130,6 +130,11 @@ def learnt(state):
     return known | {"control": getattr(known.get("control"), "success", None)}
 
 
+def symmetric(matrix):
+    """(..., d, d) that of which this is the upper triangle."""
+    return np.triu(matrix) + np.swapaxes(np.triu(matrix, 1), -1, -2)
+
+
 def close(a, b, **tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 

@@ -34,8 +34,8 @@ class CMAESState(GaussianState):
     """What CMA-ES learnt, in units of the initial sigma."""
 
     sigma: jax.Array  # () step size
-    covariance: jax.Array  # (d, d) C
-    root: jax.Array  # (d, d) A, A A^T = C
+    covariance: jax.Array  # (d, d) C, of which the upper triangle counts
+    root: jax.Array  # (d, d) R, R^T R = C: triangular or symmetric. A sample is R^T z
     shortest: jax.Array  # (d,) about a standard deviation along the shortest principal axis of C
     path_sigma: jax.Array  # (d,)
     path_c: jax.Array  # (d,)
@@ -49,7 +49,7 @@ class Proposal(NamedTuple):
     c_1: Any
     weights: jax.Array  # (lam,) c_mu w
     y: jax.Array  # (lam, d) the steps, those of negative weight of the length that they are to have
-    z: jax.Array  # (lam, d) A^-1 y
+    z: jax.Array  # (lam, d) what the steps are made of, R^T z = y
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,15 +73,15 @@ class Factored(Controlled):
         return self._factored(dataclasses.replace(state, sigma=scale), _mul(root, root.T))
 
     def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
+        return state.mean[None, :] + state.sigma * _mul(z, state.root)
 
     def _known(self, state, z):
-        return _mul(z, state.root.T), z
+        return _mul(z, state.root), z
 
     def _solved(self, state: Any, y: jax.Array) -> jax.Array:
-        """A^-1 times each of rows y (n, d)."""
+        """(n, d) the z of steps y (n, d)."""
         if self.root == "cholesky":
-            return solve_triangular(state.root, y.T, lower=True).T
+            return solve_triangular(state.root.T, y.T, lower=True).T
         return jnp.linalg.solve(state.root, y.T).T
 
     def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
@@ -122,20 +122,21 @@ class Factored(Controlled):
 
         Where there is no root, the old matrix stays.
         """
-        # Also for the Cholesky root, which reads one triangle: the other would drift off, to infinity after convergence.
-        covariance = (covariance + covariance.T) / 2
+        # What is not read would drift off, to infinity after convergence.
+        covariance = jnp.triu(covariance)
         largest = diagonal(covariance).max()
         scale = jnp.where((largest > 1e8) | (largest < 1e-8), largest, 1)
         covariance = covariance / scale
         eps = jnp.finfo(covariance.dtype).eps
         if self.root == "cholesky":
-            root = lax.linalg.cholesky(covariance, symmetrize_input=False)
+            # LAPACK reads columns: to it, the rows of an upper triangle are those of a lower one, and nothing is copied.
+            lower = lax.linalg.cholesky(covariance.T, symmetrize_input=False)
             # A step of power iteration with C^-1 a generation follows the axis; this is exactly the deviation along its vector.
-            half = solve_triangular(root, state.shortest, lower=True)
-            whole = solve_triangular(root, half, lower=True, trans="T")
-            shortest = jnp.linalg.norm(half) / jnp.sum(jnp.square(whole)) * whole
+            half = solve_triangular(lower, state.shortest, lower=True)
+            whole = solve_triangular(lower, half, lower=True, trans="T")
+            root, shortest = lower.T, jnp.linalg.norm(half) / jnp.sum(jnp.square(whole)) * whole
         else:
-            values, vectors = jnp.linalg.eigh(covariance, symmetrize_input=False)
+            values, vectors = jnp.linalg.eigh(covariance.T, symmetrize_input=False)
             axes = jnp.sqrt(jnp.maximum(values, eps * values.max()))
             # Rounding may leave no positive definite matrix; then the nearest one is remembered.
             definite = values.min() >= eps * values.max()

@@ -179,7 +179,6 @@ class IAMaLGaM(Gaussian):
             root = jnp.sqrt(covariance)
         else:
             covariance = (1 - eta) * state.covariance + eta * outer(w[:, None] * y, y)
-            covariance = (covariance + covariance.T) / 2
             variances = diagonal(covariance)
             covariance = covariance + jnp.diag(_bounded(variances, mean) - variances)
             root = lax.linalg.cholesky(covariance, symmetrize_input=False)
