@@ -106,7 +106,9 @@ class LRACMAES(Factored):
         told = dataclasses.replace(told, mean=mean, sigma=state.sigma, rate_mean=rate_mean, rate_covariance=rate_covariance)
         new = self._factored(told, _mul(_mul(state.root.T, covariance), state.root))
         # The scale of the matrix goes into the step size, which a smaller step of the mean wants larger.
-        scale = jnp.exp(jnp.linalg.slogdet(new.root)[1] / d)
+        triangular = self.root == "cholesky"
+        volume = jnp.sum(jnp.log(diagonal(new.root))) if triangular else jnp.linalg.slogdet(new.root)[1]
+        scale = jnp.exp(volume / d)
         scale = jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
         deviations = jnp.sqrt(diagonal(new.covariance)) / scale
         lower, upper = self.space.bounds()
