@@ -188,7 +188,7 @@ def parts_calls(kind: str, d: int, lam: int, batch: int) -> dict[str, Call]:
     def factored(c):
         if kind == "XNES":
             small = jnp.eye(min(d, lam)) * c[0, 0]
-            return phi(small, 2.0), phi(-small, 2.0)
+            return phi(small, 2.0)
         root = jax.lax.linalg.cholesky(c, symmetrize_input=False)
         return root, jax.scipy.linalg.solve_triangular(root, jnp.eye(d), lower=True)
 

@@ -174,14 +174,13 @@ def _turned(root: jax.Array, whiten: jax.Array, y: jax.Array, z: jax.Array, w: j
     growth = rate * trace / d
 
     seen = _mul(z, whiten)
-    steps = rate * jnp.stack([gradient, -gradient])
     if small:
-        forth, back = jax.vmap(lambda x: phi(x, LONGEST))(steps)
+        forth, back = phi(rate * gradient, LONGEST)
         root = root + rate * outer(y, _mul(forth, w[:, None] * z))
         left = -rate * _mul(back, w[:, None] * (seen + _mul(_mul(z, amend.T), seen[:CHECKED])))
         whiten = whiten + outer(jnp.concatenate([z, amend]), jnp.concatenate([left, seen[:CHECKED]]))
     else:
-        forth, back = jax.vmap(lambda x: expm(x, LONGEST))(steps)
+        forth, back = expm(rate * gradient, LONGEST)
         root, whiten = _mul(root, forth), _mul(back, whiten + outer(amend, seen[:CHECKED]))
     return Turned(jnp.exp(-growth) * root, jnp.exp(growth) * whiten, trace, growth, wrong)
 
