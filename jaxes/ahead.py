@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
-SEEN: set[Hashable] = set()
-"""What was compiled in this process, which keeps it itself."""
+SEEN: set[int] = set()
+"""Hashes of what was compiled in this process: the programs themselves are JAX's to keep, and to let go of. What is here by
+mistake is compiled where it is called."""
 
 
 class Ahead:
@@ -22,7 +23,7 @@ class Ahead:
 
     def compile(self, name: Hashable, lowered: Callable[[], jax.stages.Lowered]) -> None:
         """Begins to, in a thread, unless it was done before. What fails there fails again where the program is called."""
-        if (known := (self.signature, name)) not in SEEN:
+        if (known := hash((self.signature, name))) not in SEEN and not jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             SEEN.add(known)
             self.under_way[name] = self.threads.submit(lowered().compile)
 

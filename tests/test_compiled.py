@@ -13,7 +13,7 @@ import pytest
 from variants import assert_same, box, exact, make
 
 import jaxes
-from jaxes import ES, MAES, Box, SepCMAES, Stop, batch, loop, problems, random, run
+from jaxes import ES, MAES, Box, SepCMAES, Stop, ahead, batch, loop, problems, random, run
 from jaxes.bounds import normal
 from jaxes.gaussian import diagonal
 from jaxes.loop import BLOCK, make_task
@@ -239,6 +239,21 @@ def test_programs_are_compiled_once_each_while_others_are_written_down(make):
     assert all(names.count(name) == 1 for name in ("_start", "_look", "_finish"))
     # The portfolio's third stage may be under way, for what would have followed.
     assert names.count("_advance") in ((1,) if make is MAES else (2, 3))
+
+
+class Failing:
+    def compile(self):
+        raise MemoryError
+
+
+def test_what_fails_ahead_is_left_to_fail_where_it_is_called(monkeypatch):
+    monkeypatch.setattr(ahead, "SEEN", set())
+    programs = ahead.Ahead("a batch")
+    programs.compile("advance", Failing)
+    programs.wait("advance")
+    programs.compile("advance", lambda: pytest.fail("it was asked for before"))
+    with jax.disable_jit():
+        programs.compile("finish", lambda: pytest.fail("nothing is to be compiled"))
 
 
 def test_programs_are_let_go_of_before_there_are_too_many(monkeypatch):
