@@ -178,11 +178,11 @@ print(time.perf_counter() - begin)
 """
 
 MEMORY = """
-import resource, jax, jaxes
+import resource, sys, jax, jaxes
 problem = jaxes.problems.ackley(2, half_width=5)
 strategy = jaxes.ES(problem.space, mu=20, lam=100, sigma=0.15)
 fitness = lambda key: jaxes.run(strategy, problem, key, 100).fitness
-jax.jit(jax.vmap(fitness))(jax.random.split(jax.random.key(0), 65536)).block_until_ready()
+jax.jit(jax.vmap(fitness))(jax.random.split(jax.random.key(0), int(sys.argv[1]))).block_until_ready()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small work: checks that it runs, measures nothing")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     options = parser.parse_args()
-    repeats = 1 if options.quick else 5
+    repeats, batches, many = (1, (1, 64), 1024) if options.quick else (5, (1, 64, 1024), 65536)
 
     report: dict = {
         "machine": machine(),
@@ -224,7 +224,7 @@ def main() -> None:
             "inspyred": optional("inspyred", lambda d=dimension: inspyred_rate(d, repeats)),
             "pygmo C++": optional("pygmo", lambda d=dimension: pygmo_rate(d, repeats)),
         }
-        for batch in (1, 64, 1024):
+        for batch in batches:
             generations = 64 if options.quick else max(64, 64 * (3 * 2**14 // (batch * dimension) // 64))
             generations = min(generations, 6400)
             mine = jaxes_rate(dimension, batch, generations, repeats)
@@ -241,9 +241,9 @@ def main() -> None:
             shown = (ratios.get(name, math.nan) for name in [word[1:] for word in header[3:]])
             print(f"{dimension:>12}{batch:>12}{mine / 1e6:>12.2f}" + "".join(f"{ratio:>12.3g}" for ratio in shown))
     report["first_call_seconds"] = in_a_new_process(FIRST_CALL)
-    report["gibibytes_of_65536_runs"] = in_a_new_process(MEMORY)
+    report["gibibytes"] = in_a_new_process(MEMORY, str(many))
     print(f"\nfirst call of a single run of 1,000 generations, compiling included: {report['first_call_seconds']:.2f} s")
-    print(f"peak memory of a process that runs 65,536 of them at once: {report['gibibytes_of_65536_runs']:.2f} GiB")
+    print(f"peak memory of a process that runs {many:,} of them at once: {report['gibibytes']:.2f} GiB")
     if options.json:
         with open(options.json, "w") as file:
             json.dump(report, file, indent=2)
