@@ -38,7 +38,8 @@ def loss(x):
 def work(options):
     """What each process does."""
     if options.devices:
-        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={options.devices}"
+        flags = f"--xla_force_host_platform_device_count={options.devices}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     import jax
 
     import jaxes

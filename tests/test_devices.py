@@ -29,20 +29,22 @@ def test_eight_devices():
     assert done.stdout.count("same:") == 12
 
 
+@pytest.mark.quick  # as the processes compile it
 def test_two_processes_of_four_devices_that_are_killed(tmp_path):
     """End to end: killed while they run, begun again, and the results are those of one device."""
     path = tmp_path / "runs"
     command = [sys.executable, HERE.parent / "examples" / "processes.py", "--checkpoint", path, "--repeats", "6"]
     command += ["--generations", "120", "--every", "0.01"]
+    environment = ENVIRONMENT | {"XLA_FLAGS": QUICK_FLAGS}
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
     ) as both:
         deadline = time.monotonic() + 300
         while both.poll() is None and len(list(path.glob("running/[0-9]*"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         os.killpg(both.pid, signal.SIGKILL)
     assert not pathlib.Path(f"{path}.npy").exists()
-    again = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    again = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "8 devices of 2 processes" in again.stdout
     sys.path.insert(0, str(HERE.parent / "examples"))
@@ -72,6 +74,7 @@ def test_what_are_no_devices_is_refused():
     assert jaxes.minimize(exact, **call, devices=1).generations == 5
 
 
+@pytest.mark.quick
 def test_chunks_fit_into_memory(capsys):
     strategy = jaxes.CMAES(box(20))
     call = {"over": {"sigma": [0.1, 0.3]}, "repeats": 40, "history": False}
@@ -94,6 +97,7 @@ def test_memory_without_limit():
     assert memory_limit("sweep", float("inf"), Devices())[0] > 1e18
 
 
+@pytest.mark.quick
 def test_records_take_memory_too(monkeypatch):
     looked = []
     module = importlib.import_module("jaxes.sweep")

@@ -30,6 +30,8 @@ from jaxes.batch import keys_of_runs
 from jaxes.islands import NEIGHBOURS, of_islands, spread
 from jaxes.strategy import LIMIT
 
+pytestmark = pytest.mark.quick
+
 LAM, SIZE, MIGRANTS = 7, 6, 2
 """Of an island, how many there are (a torus of 2 x 3), and how many candidates go."""
 SMALL = Islands(ES(box(), mu=2, lam=6, sigma=0.3), islands=3)
@@ -149,6 +151,7 @@ def test_migration_every_so_often_and_never_else():
     assert told == [True, True, True, False, True, True, True, False, True]
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_without_migration_they_are_runs_of_their_own():
     """Bit for bit, each with the numbers that it has for itself; and what they share is theirs."""
     sigma, strategy = [1.0, 0.5, 0.3, 0.2, 0.1], ES(box(), mu=5, lam=20, sigma=0.3, selection="plus")
@@ -185,6 +188,7 @@ def test_a_population_may_be_one():
     assert_same(migrated.parent_fitness, jnp.minimum(own, jnp.roll(own, 1, axis=0)))
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_every_may_differ_between_the_runs_of_a_batch():
     every = np.int32([2, 3, 50])
     states = jax.jit(jax.vmap(lambda every: run(dataclasses.replace(SMALL, every=every), exact, 1, 20).state))(every)
