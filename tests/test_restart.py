@@ -37,7 +37,6 @@ def same(a, b):
     assert_same(a.state.log, b.state.log)
 
 
-@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_a_run_is_the_same_however_it_is_driven(monkeypatch):
     """Alone, in a batch with neighbours that see NaN, in two halves, from the host, gathered in narrow batches, by hand."""
     strategy = Restart(SMALL, doublings=1, most=12)
