@@ -178,8 +178,7 @@ class Batch:
 
         arguments = (*devices.place((keys, self.used), (0, 0)), np.int32(generations))
         self.started = functools.partial(_start, self.layout, rows_of(task, generations), self.leaves, *arguments)
-        shapes = tuple((leaf.shape, leaf.dtype) for leaf in (*arguments[:2], *map(jnp.asarray, self.leaves)))
-        self.ahead = Ahead(self.layout, rows_of(task, generations), shapes)
+        self.ahead = Ahead(self.layout, rows_of(task, generations), *map(jax.typeof, (*arguments[:2], *self.leaves)))
 
     def begin(self, snapshot: dict[str, Any] | None) -> None:
         """At the beginning, or where a snapshot was taken."""
@@ -584,6 +583,12 @@ def _finish(layout, leaves, progress, records, ended):
     return layout.of_runs(one, (0, 1), 0)(leaves, progress, records)
 
 
+@jax.jit
+def alone(result: Result) -> Result:
+    """Of a batch of one: its run, by one program where `result[0]` would be one for every shape in it."""
+    return result[0]
+
+
 def let_go_of_programs() -> None:
     """Makes room for new ones, in a process that has compiled so many that it is half way to where XLA ends it.
 
@@ -601,4 +606,4 @@ def let_go_of_programs() -> None:
         SEEN.clear()
 
 
-PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish
+PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish, alone

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.batch import Batch, Look, drive, keys_of_runs
+from jaxes.batch import Batch, Look, alone, drive, keys_of_runs
 from jaxes.checkpoint import Checkpoint, about_task, as_checkpoint, in_words, keeping
 from jaxes.checks import as_key, check_integer, check_seconds
 from jaxes.devices import Sharing, as_devices
@@ -204,13 +204,7 @@ def minimize(
         result = drive(batch, report=report, interrupted=interrupted, keeper=keeper, watch=watch)
         if interrupted() == StopReason.INTERRUPTED:
             print("jaxes: interrupted, returning the best so far", file=sys.stderr)
-    return _alone(result) if runs is None else result
-
-
-@jax.jit
-def _alone(result: Result) -> Result:
-    """Of a batch of one: its run, by one program where `result[0]` would be one for every shape in it."""
-    return result[0]
+    return alone(result) if runs is None else result
 
 
 def budgeted(strategy: Strategy, stop: Stop, generations: Any) -> tuple[Any, Stop]:
