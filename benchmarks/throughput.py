@@ -241,9 +241,9 @@ def main() -> None:
             shown = (ratios.get(name, math.nan) for name in [word[1:] for word in header[3:]])
             print(f"{dimension:>12}{batch:>12}{mine / 1e6:>12.2f}" + "".join(f"{ratio:>12.3g}" for ratio in shown))
     report["first_call_seconds"] = in_a_new_process(FIRST_CALL)
-    report["gibibytes"] = in_a_new_process(MEMORY, str(many))
+    memory = report[f"gibibytes_of_{many}_runs"] = in_a_new_process(MEMORY, str(many))
     print(f"\nfirst call of a single run of 1,000 generations, compiling included: {report['first_call_seconds']:.2f} s")
-    print(f"peak memory of a process that runs {many:,} of them at once: {report['gibibytes']:.2f} GiB")
+    print(f"peak memory of a process that runs {many:,} of them at once: {memory:.2f} GiB")
     if options.json:
         with open(options.json, "w") as file:
             json.dump(report, file, indent=2)

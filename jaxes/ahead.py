@@ -17,13 +17,14 @@ class Ahead:
     """Compiles programs that belong to something of a `signature`, and have names."""
 
     def __init__(self, *signature: Hashable):
-        self.signature = signature
+        self.signature = hash(signature)  # once, not at every look of the host
         self.threads = concurrent.futures.ThreadPoolExecutor()
         self.under_way: dict[Hashable, concurrent.futures.Future[Any]] = {}
 
     def compile(self, name: Hashable, lowered: Callable[[], jax.stages.Lowered]) -> None:
         """Begins to, in a thread, unless it was done before. What fails there fails again where the program is called."""
-        if (known := hash((self.signature, name))) not in SEEN and not jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        disabled = jax.config.jax_disable_jit  # type: ignore[attr-defined] # it is not in their annotations
+        if (known := hash((self.signature, name))) not in SEEN and not disabled:
             SEEN.add(known)
             self.under_way[name] = self.threads.submit(lowered().compile)
 

@@ -46,9 +46,7 @@ def test_a_single_run_is_not_compiled_as_a_batch():
     def lowered(runs):
         task = make_task("minimize", STRATEGY, PROBLEM, None, None, 1, None, None, False, False, False)
         several = batch.Batch(task, (None,) * len(jax.tree.leaves(task)), batch.keys_of_runs(jax.random.key(0), runs), 100)
-        each = np.zeros(1, np.int32)
-        program = batch._advance.lower(several.layout, 0, several.leaves, *several.started(), np.int32(1), each, each)
-        return program.as_text()
+        return several._advancing(0).as_text()
 
     one, two = lowered(1), lowered(2)
     assert re.search(r"select .*tensor<2x20x2xf32>", two)  # parents, of those that stopped and those that go on
@@ -216,7 +214,6 @@ def test_what_is_compiled_quickly_serves_no_other_test(monkeypatch):
     assert seen == [{}, conftest.QUICK if jax.default_backend() == "cpu" else {}]
 
 
-@pytest.mark.skipif(not pathlib.Path("/proc/sys/vm/max_map_count").exists(), reason="only Linux limits mappings of memory")
 @pytest.mark.quick
 @pytest.mark.parametrize("make", [MAES, jaxes.Portfolio])
 def test_programs_are_compiled_once_each_while_others_are_written_down(make):
@@ -256,6 +253,7 @@ def test_what_fails_ahead_is_left_to_fail_where_it_is_called(monkeypatch):
         programs.compile("finish", lambda: pytest.fail("nothing is to be compiled"))
 
 
+@pytest.mark.skipif(not pathlib.Path("/proc/sys/vm/max_map_count").exists(), reason="only Linux limits mappings of memory")
 def test_programs_are_let_go_of_before_there_are_too_many(monkeypatch):
     """XLA ended a process that scored CMA-ES with restarts on all functions of the BBOB suite twice."""
 
