@@ -41,6 +41,10 @@ from jaxes.strategy import LIMIT, StopReason
 INTERVAL = 0.25
 """Seconds between two looks of the host."""
 
+ROOM = 1024
+"""There is room for as many records of each of so many runs, 24 MiB, even if fewer are to come. More runs have room for the
+next power of two of what comes; more records, and those of a user's own, for what comes."""
+
 NARROWER = 4
 """Runs are gathered into batches as wide as all of them, or narrower by powers of this. Each width is a program of its own."""
 
@@ -177,8 +181,13 @@ class Batch:
         self.mine: Any = None  # lanes, progress, records and leaves of those that were gathered, if not all were
 
         arguments = (*devices.place((keys, self.used), (0, 0)), np.int32(generations))
-        self.started = functools.partial(_start, self.layout, rows_of(task, generations), self.leaves, *arguments)
-        self.ahead = Ahead(self.layout, rows_of(task, generations), *map(jax.typeof, (*arguments[:2], *self.leaves)))
+        self.rows = rows_of(task, generations)
+        # Programs depend on how many records there is room for; so with another number of generations they are the same.
+        exact = not self.rows or self.rows > ROOM or task.record is not None
+        least = ROOM if self.width <= ROOM else 1
+        self.room = self.rows if exact else max(least, 1 << (self.rows - 1).bit_length())
+        self.started = functools.partial(_start, self.layout, self.room, self.leaves, *arguments)
+        self.ahead = Ahead(self.layout, self.room, *map(jax.typeof, (*arguments[:2], *self.leaves)))
 
     def begin(self, snapshot: dict[str, Any] | None) -> None:
         """At the beginning, or where a snapshot was taken."""
@@ -288,10 +297,16 @@ class Batch:
     def finish(self, reason: StopReason) -> Result:
         """The results. Runs that are not over ended for this reason."""
         self.ahead.wait(_finish)
-        result = _finish(self.layout, self.leaves, self.progress, self.records, np.int32(reason))
+        result = self._cut(_finish(self.layout, self.leaves, self.progress, self.records, np.int32(reason)))
         if self.layout.devices.mesh is None and self.runs == self.width:
             return result
         return jax.tree.map(lambda leaf: fetched(leaf)[: self.runs], result)
+
+    def _cut(self, result: Result) -> Result:
+        """Without the room for records that never come."""
+        if self.rows == self.room:
+            return result
+        return dataclasses.replace(result, history=_first_rows(result.history, self.rows))
 
     def not_begun(self, reason: StopReason) -> Result:
         """The results of runs that ended for this reason before they began. Their solutions and states are not numbers, and
@@ -322,7 +337,8 @@ class Batch:
     def result_like(self) -> Result:
         """What the results look like."""
         progress, records = self._like
-        result = jax.eval_shape(functools.partial(_finish, self.layout), self.leaves, progress, records, np.int32(0))
+        finish = functools.partial(_finish, self.layout)
+        result = jax.eval_shape(lambda *now: self._cut(finish(*now)), self.leaves, progress, records, np.int32(0))
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.runs, *leaf.shape[1:]), leaf.dtype), result)
 
     def memory(self) -> int:
@@ -583,6 +599,11 @@ def _finish(layout, leaves, progress, records, ended):
     return layout.of_runs(one, (0, 1), 0)(leaves, progress, records)
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def _first_rows(history, count):
+    return jax.tree.map(lambda leaf: leaf[:, :count], history)
+
+
 @jax.jit
 def alone(result: Result) -> Result:
     """Of a batch of one: its run, by one program where `result[0]` would be one for every shape in it."""
@@ -606,4 +627,4 @@ def let_go_of_programs() -> None:
         SEEN.clear()
 
 
-PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish, alone
+PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish, _first_rows, alone

@@ -160,7 +160,7 @@ class Nearest(Bounds):
         return jnp.clip(x, lower, upper)
 
     def population(self, draw, lower, upper, source=None):
-        below, above = (False, False) if source is None else _beyond(source.mean, lower, upper)
+        below, above = beyond = (False, False) if source is None else _beyond(source.mean, lower, upper)
 
         def outside(x):
             """(n, 1) which points (n, d) left the box where they were not to."""
@@ -171,11 +171,14 @@ class Nearest(Bounds):
         if source is None:
             return self.repair(drawn, lower, upper), drawn, more
 
+        near = _near(source, lower, upper)
+
         def pressed():
-            moved = drawn.at[:PRESSED].set(_pressed(drawn[:PRESSED], source, lower, upper))
+            moved = drawn.at[:PRESSED].set(_pressed(drawn[:PRESSED], beyond, near, lower, upper))
             return self.repair(moved, lower, upper), moved
 
-        x, drawn = apart(pressed)
+        due = jnp.stack([*beyond, *near]).any()
+        x, drawn = apart(pressed, due, lambda: (self.repair(drawn, lower, upper), drawn))
         return x, drawn, more
 
     def _drawn(self, draw: Callable, outside: Callable) -> tuple[jax.Array, Any]:
@@ -194,17 +197,21 @@ class Nearest(Bounds):
         return below | above
 
 
-def _pressed(x: jax.Array, source: Source, lower: jax.Array, upper: jax.Array) -> jax.Array:
+def _near(source: Source, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether, early in a run, a candidate is to lie on the lower side, and whether on the upper, for each coordinate."""
+    from_lower, from_upper = source.mean - lower, upper - source.mean
+    near_lower = source.early & (from_lower < jnp.minimum(source.deviations, from_upper))
+    return near_lower, source.early & (from_upper < jnp.minimum(source.deviations, from_lower))
+
+
+def _pressed(x: jax.Array, beyond: Any, near: Any, lower: jax.Array, upper: jax.Array) -> jax.Array:
     """The first points (n, d) of a generation, moved to the sides of the box on which they are to lie, unless drawn beyond."""
-    row, mean = _rows(x), source.mean
-    below, above = _beyond(mean, lower, upper)
+    row, (below, above), (near_lower, near_upper) = _rows(x), beyond, near
 
     # (n, d) by how many widths of the box points are on the inner side of a side that the mean is beyond.
     inner = jnp.where(below, x - lower, jnp.where(above, upper - x, -jnp.inf)) / _width(lower, upper)
     pressed = (row % 5 >= 2) | (inner != inner.max(axis=1, keepdims=True))
-    probe = (row == PROBE) & source.early
-    near_lower = mean - lower < jnp.minimum(source.deviations, upper - mean)
-    near_upper = upper - mean < jnp.minimum(source.deviations, mean - lower)
+    probe = row == PROBE
     x = jnp.where((pressed & below) | (probe & near_lower), jnp.minimum(x, lower), x)
     return jnp.where((pressed & above) | (probe & near_upper), jnp.maximum(x, upper), x)
 

@@ -64,16 +64,17 @@ def where_due(due: jax.Array, function: Callable[[T], T], value: T) -> T:
     return lax.cond(any_lane(due), lambda value: where(due, function(value), value), lambda value: value, value)
 
 
-def apart(function: Callable[[], T]) -> T:
+def apart(function: Callable[[], T], due: jax.Array | bool = True, otherwise: Callable[[], T] | None = None) -> T:
     """`function()`, as arrays that lie in memory on a CPU.
 
     XLA would melt it into all that reads them, and compute it again in each. A branch stays apart; a barrier would not.
+    Where it comes to the same as `otherwise()` unless `due` (), which costs less, a CPU takes that while it is due in no lane.
     """
 
     function = jax.jit(function, inline=True)  # traced once, not for every place where it stands below
 
     def in_memory() -> T:
-        always = lax.optimization_barrier(jnp.bool_(True))  # for the compiler, it might be false
-        return lax.cond(always, function, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(function)))
+        flag = lax.optimization_barrier(any_lane(jnp.asarray(due)))  # for the compiler, it might be false
+        return lax.cond(flag, function, otherwise or (lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(function))))
 
     return lax.platform_dependent(cpu=in_memory, default=function)

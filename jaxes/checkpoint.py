@@ -354,7 +354,8 @@ def about_task(task: Task, axes: tuple[int | None, ...], keys: jax.Array, genera
     import jaxes
 
     objective = task.objective
-    said = {"jaxes": jaxes.__version__, "generations": str(generations), "history": str(task.every), "runs": str(keys.shape[0])}
+    history = "0" if task.every is None else str(task.every)
+    said = {"jaxes": jaxes.__version__, "generations": str(generations), "history": history, "runs": str(keys.shape[0])}
     said["random numbers"] = f"{jax.random.key_impl(keys)}, {PARTITIONABLE}={getattr(jax.config, PARTITIONABLE)}"
     for name, value in (
         ("space's dtype", task.strategy.space.dtype),

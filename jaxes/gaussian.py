@@ -30,7 +30,7 @@ from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
 from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import Purpose, State, StopReason, Strategy, clean, first_reason, negligible, stream
+from jaxes.strategy import LIMIT, Purpose, State, StopReason, Strategy, clean, first_reason, negligible, stream
 
 
 @pytree
@@ -69,6 +69,7 @@ class GaussianState(State):
     control: Any  # what the control of the step size remembers; None if nothing
     drawn: Any  # (lam, d) between ask and tell: the samples in the open, in the space's units; else None
     known: Any  # between ask and tell: what `_known` says of the samples; else None
+    told: Any  # () int32 evaluations, up to what 31 bits hold, where lam is a value; else None
 
 
 RESAMPLE = Resample()
@@ -204,7 +205,7 @@ class Gaussian(Strategy):
     def warm_start(self, state: Any, solutions: Any, fitness: ArrayLike, share: float = 0.1, width: ArrayLike = 0.5) -> Any:
         """The state before the first generation that begins where a task like this one had its best solutions.
 
-        Its mean is theirs, and its standard deviations (correlations too, where the strategy learns them) are theirs, a bit
+        Its mean is theirs, and where the strategy learns standard deviations (or correlations too), they are theirs, a bit
         wider. What was found is evaluated anew: the fitness of two tasks is not to be compared.
 
         Args:
@@ -226,7 +227,8 @@ class Gaussian(Strategy):
         """
         owner = f"{type(self).__name__}.warm_start"
         fitness = clean(jnp.asarray(fitness, self.space.dtype))
-        x = jax.vmap(self.space.encode)(points(owner, self.space, "solutions", solutions))
+        lower, upper = (side[None, :] for side in self.space.bounds())
+        x = self.bounds.origin(jax.vmap(self.space.encode)(points(owner, self.space, "solutions", solutions)), lower, upper)
         if fitness.shape != (len(x),):
             raise ValueError(f"{owner}(fitness=...) must be ({len(x)},), one for each of the solutions, got {fitness.shape}.")
         share = as_number(owner, "share", share, float)
@@ -237,9 +239,11 @@ class Gaussian(Strategy):
             raise ValueError(
                 f"{owner}(share=...) leaves none of {len(x)} solutions; it must be at least 1 / {len(x)}, got {share}."
             )
-        u = x[truncation(fitness, count)[1]] / self._unit()[None, :]
-        mean = jnp.mean(u, axis=0)
-        fitted = self._fitted(state, u - mean[None, :], jnp.asarray(width, u.dtype))
+        x = x[truncation(fitness, count)[1]]
+        away = self.bounds.away(x, x[:1], lower, upper)  # the shortest way, where the box is periodic
+        center = jnp.mean(away, axis=0)
+        mean, steps = (x[0] + center) / self._unit(), away - center[None, :]
+        fitted = self._fitted(state, steps / self._unit()[None, :], jnp.asarray(width, x.dtype))
         return dataclasses.replace(fitted, mean=mean, rest=Rest(mean, state.rest.since))
 
     def enlarged(self, factor):
@@ -256,6 +260,9 @@ class Gaussian(Strategy):
     @property
     def evaluations(self) -> Any:
         return self.lam
+
+    def spent(self, state):
+        return super().spent(state) if state.told is None else state.told
 
     def _rows(self, dtype: Any) -> tuple[Any, ...]:
         """What functions of the population size take to make constants and weights (population_size,): lam alone, or, where it
@@ -292,6 +299,7 @@ class Gaussian(Strategy):
                 control=self._uncontrolled(mean),
                 drawn=None,
                 known=None,
+                told=None if isinstance(self.lam, int) else jnp.zeros((), jnp.int32),
             )
         )
 
@@ -332,6 +340,7 @@ class Gaussian(Strategy):
             rest=self._rested(state, told.mean),
             drawn=None,
             known=None,
+            told=None if state.told is None else jnp.minimum(state.told, LIMIT - self.lam) + self.lam,
         )
 
     def _window(self, generation: jax.Array) -> jax.Array:

@@ -169,7 +169,7 @@ def _tell(layout, stage, leaves, progress, records, x, asked, mine, fitness):
 
     progress = layout.of_runs(one, (0, 0, 0, 0, 0), 0)(leaves, progress, x, asked, mine, fitness)
     task = layout.structure.unflatten(leaves)
-    if task.every:
+    if task.every is not None:
         records = _written(task, progress, records, True)
     return progress, records, _look(layout, leaves, progress)
 

@@ -43,7 +43,7 @@ class Task:
     args: Any
     stop: Stop
     targets: Any = None  # (t,) minimised fitness, or None
-    every: int = static(default=0)  # generations a record, 0 for no history
+    every: Any = None  # () int32, generations a record; None for no history
     record: Callable[..., Any] | None = static(default=None)
     types: Any = static(default=None)  # of the users' pytrees: JAX compares structures without the classes of dataclasses
 
@@ -156,7 +156,7 @@ def make_task(owner, strategy, objective, args, stop, history, record, targets, 
     if targets is not None:
         targets = as_targets(owner, targets, strategy.space.dtype, maximise)
     types = node_types((strategy, objective, args, stop))
-    return Task(strategy, objective, args, stop, targets, every, as_static(record), types)
+    return Task(strategy, objective, args, stop, targets, np.int32(every) if every else None, as_static(record), types)
 
 
 def as_targets(owner: str, targets: Any, dtype: Any, maximise: bool) -> jax.Array:
@@ -194,8 +194,8 @@ def prepare(task: Task, progress: Progress) -> Progress:
 
 
 def rows_of(task: Task, generations: int) -> int:
-    """How many records there will be. Only they depend on the number of generations: without, all share one program."""
-    return -(-generations // task.every) if task.every else 0
+    """How many records there will be."""
+    return 0 if task.every is None else -(-generations // int(task.every))
 
 
 def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
@@ -207,7 +207,7 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     reason = jnp.where(state.generation > 0, task.stop.reason(task.strategy, task.objective, state), StopReason.RUNNING)
     hits = None if task.targets is None else jnp.zeros(task.targets.shape, jnp.int32)
     progress = Progress(state, state.generation, until, reason.astype(jnp.int32), None, hits)
-    if not task.every:
+    if task.every is None:
         return progress
     strategy, dtype = task.strategy.stages[0], task.strategy.space.dtype
     x = jax.ShapeDtypeStruct((strategy.population_size, strategy.space.dimension), dtype)
@@ -268,7 +268,7 @@ def advance(
     def generation(_, carry):
         progress, records, done = carry
         progress = lanes(functools.partial(_generation if alone else _unless_stopped, stage), progress)
-        if task.every:
+        if task.every is not None:
             records = _written(task, progress, records, axes is not None)
         return progress, records, done + 1
 
@@ -307,7 +307,7 @@ def _write(records: jax.Array, record: jax.Array, row: jax.Array) -> jax.Array:
 def finish(task: Task, progress: Progress, records: Any) -> Result:
     """The result of one run."""
     state, strategy, objective = progress.state, task.strategy, task.objective
-    if task.every:
+    if task.every is not None:
         # Rows after a run stopped were not all written; they repeat its last one.
         last = jnp.maximum(-(-(state.generation - progress.start) // task.every) - 1, 0)
         records = jax.tree.map(
@@ -324,7 +324,7 @@ def finish(task: Task, progress: Progress, records: Any) -> Result:
         history=records,
         state=state,
         population_size=jnp.asarray(strategy.evaluations, jnp.int32),
-        spent=None if len(strategy.stages) == 1 else strategy.spent(state),
+        spent=None if len(strategy.stages) == 1 and isinstance(strategy.evaluations, int) else strategy.spent(state),
         target=None if task.stop.target is None else jnp.asarray(task.stop.target),
         targets=None if task.targets is None else objective.sign(task.targets),
         hits=progress.hits,
@@ -370,7 +370,7 @@ def learn(task: Task, strategy: Strategy, progress: Progress, asked: State, x: j
     if task.targets is not None:
         hits = jnp.where(hits == 0, _first_hits(strategy.spent(state), fitness, task.targets), hits)
     reason = task.stop.reason(strategy, objective, told, x, fitness)
-    record = _record(task, strategy, state, told, x, fitness) if task.every else None
+    record = _record(task, strategy, state, told, x, fitness) if task.every is not None else None
     return dataclasses.replace(progress, state=told, reason=reason, record=record, hits=hits)
 
 

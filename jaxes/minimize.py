@@ -97,7 +97,8 @@ def minimize(
             `jaxes.watch.COLUMNS`. `jaxes watch FILE` draws it while it grows.
         profile: a folder to write a trace of `jax.profiler` to, of the whole call, compiling included.
         callback: called with a `Report` a few times a second; ends the runs by returning True.
-        seconds: a limit; runs that are not over by then end between two generations, with `StopReason.TIME`.
+        seconds: a limit, compiling included; runs that are not over by then end between two generations, with
+            `StopReason.TIME`. One generation is computed at least.
         checkpoint: a folder to save to, or a `Checkpoint` that also says how often. The same call goes on from what is there,
             and returns what it would have returned without a break, bit for bit; runs that were interrupted or out of time
             are not over.
@@ -113,7 +114,8 @@ def minimize(
 
     Returns:
         `Result`, the same that `run` gives for the same key. Ctrl-C or SIGTERM ends the runs between two generations and
-        returns what they found, with `StopReason.INTERRUPTED`; a second one raises. With `host`, the generation whose
+        returns what they found, with `StopReason.INTERRUPTED`; a second one raises, and so does the next call after SIGTERM,
+        which asks the process to end. With `host`, the generation whose
         evaluations are under way is given up.
 
     Raises:
@@ -217,6 +219,8 @@ def budgeted(strategy: Strategy, stop: Stop, generations: Any) -> tuple[Any, Sto
 
 
 def _strategy(objective: Any, space: Any, strategy: Strategy | None) -> Strategy:
+    if isinstance(space, Strategy):
+        raise TypeError(f"minimize(space=...) is a strategy, {type(space).__name__}: give it as strategy=..., by its name.")
     if strategy is not None:
         if not isinstance(strategy, Strategy):
             raise TypeError(f"minimize(strategy=...) must be a strategy such as jaxes.ES(space), got {strategy!r}.")

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxes.checks import check_choice, check_integer
 from jaxes.pytree import assign, pytree, static
-from jaxes.strategy import Around, Strategy
+from jaxes.strategy import LIMIT, Around, Strategy
 
 AVERAGES = {"mean": jnp.mean, "median": jnp.median}
 
@@ -59,6 +59,10 @@ class Reevaluate(Around):
     def due(self, state):
         return self.times * self.strategy.due(state)
 
+    def spent(self, state):
+        inside = self.strategy.spent(state)
+        return jnp.minimum(inside, LIMIT // self.times) * self.times
+
     def _init(self, state):
         return self.strategy._init(state)
 
@@ -74,8 +78,9 @@ class Reevaluate(Around):
         raise AssertionError("the strategy inside is told, by tell_flat")
 
     def inject(self, state, population, solutions):
-        copies = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), self.times, axis=0), solutions)
-        return super().inject(state, population, copies)
+        once = jax.tree.map(lambda leaf: leaf[:: self.times], population)
+        injected = self.strategy.inject(state, once, solutions)
+        return jax.tree.map(lambda leaf: jnp.repeat(leaf, self.times, axis=0), injected)
 
     def best(self, state):
         return self.strategy.best(state)

@@ -33,7 +33,8 @@ class Result:
     """What a run found. From `vmap`, `sweep` or `minimize(runs=n)`, every array has the batch axes in front.
 
     `solution` is the candidate with the best fitness that was ever measured. Of a stochastic objective that is the luckiest
-    measurement, and too good: evaluate the solution again, or take `state.parents`, decoded by the strategy's space.
+    measurement, and too good: evaluate the solution again, or take the mean: `strategy.mean(result.state)`, or
+    `jax.vmap(strategy.mean)(result.state)` of a batch (an `ES` has `state.parents` instead, for its space to decode).
     """
 
     solution: Any  # the user's pytree

@@ -224,7 +224,11 @@ def as_space(space: Any) -> Space:
         return space
     parts, structure = _flatten(space)
     if not parts or not all(isinstance(part, Space) for part in parts):
-        raise TypeError(f"space must be a jaxes.Box or a pytree of them (dict, tuple, dataclass, ...), got {space!r}.")
+        must = "space must be a jaxes.Box or a pytree of them (dict, tuple, dataclass, ...)"
+        if parts and all(hasattr(part, "shape") for part in parts):  # such as the parameters of a network
+            hint = "jax.tree.map(lambda a: jaxes.Box(-np.inf, np.inf, shape=a.shape), params) is one like them, start=params"
+            raise TypeError(f"{must}, got arrays of shapes {describe(space)}. {hint} begins there.")
+        raise TypeError(f"{must}, got {space!r}.")
     return Tree(tuple(parts), structure, node_types(structure.unflatten([0] * len(parts))))
 
 

@@ -54,7 +54,8 @@ class Stop:
             number = as_number("Stop", name, value, np.int64 if not isinstance(value, jax.Array) else value.dtype)
             if not isinstance(value, jax.Array) and np.asarray(value).dtype.kind not in "iu":
                 raise TypeError(f"Stop({name}=...) must be an integer, got {value!r}.")
-            check_value("Stop", name, number, lambda v: (v >= 1) & (v <= LIMIT), f"from 1 to {LIMIT}")
+            may_be = f"an integer from 1 to {LIMIT}"
+            check_value("Stop", name, number, lambda v: (v == np.round(v)) & (v >= 1) & (v <= LIMIT), may_be)
             assign(self, **{name: number.astype(np.int32)})
         if not isinstance(self.converged, bool | np.bool_):
             raise TypeError(f"Stop(converged=...) must be True or False, got {self.converged!r}.")

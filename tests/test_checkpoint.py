@@ -132,6 +132,8 @@ def test_signals_save_and_return(tmp_path, number):
         checkpoint = jaxes.Checkpoint(sys.argv[1], seconds=1e4)
         result = jaxes.minimize(exact, **call, checkpoint=checkpoint, callback=begun)
         print("ended", int(result.generations), result.message(), flush=True)
+        jaxes.minimize(exact, strategy=jaxes.ES(box()), generations=1, history=False)
+        print("and again", flush=True)
         """
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
@@ -141,9 +143,14 @@ def test_signals_save_and_return(tmp_path, number):
         process.stdout.readline()
         process.send_signal(number)
         out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
     assert "interrupted, returning the best so far" in err
-    ended = out.splitlines()[-1].split()
+    if number == signal.SIGTERM:  # asks the process to end: nothing else is begun
+        assert process.returncode == 128 + signal.SIGTERM, err
+        assert "again" not in out
+    else:
+        assert process.returncode == 0, err
+        assert out.endswith("and again\n")
+    ended = next(line for line in out.splitlines() if line.startswith("ended")).split()
     assert ended[0] == "ended"
     assert ended[2] == "interrupted"
     seen = []

@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxes.strategies import ALL
+
 pytestmark = pytest.mark.quick
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -30,3 +32,13 @@ def test_there_are_two_shell_commands_and_links_lead_somewhere():
     assert len(re.findall(r"^```sh$", README, re.M)) == 2
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (Path(__file__).parents[1] / link).exists(), link
+
+
+def test_every_strategy_has_a_row_that_names_its_source():
+    table = README.split("| strategy | for | a generation costs | source |\n")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.splitlines()[1:]]
+    assert all(len(row) == 4 for row in rows)
+    for names, _, _, source in rows:
+        assert re.search(r"\d{4}$", source) or names == "`Portfolio`", names
+    named = set(re.findall(r"`(\w+)`", " ".join(row[0] for row in rows)))
+    assert named == {kind.__name__ for kind in ALL} | {"Portfolio"}

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 COMPARED = 256
@@ -23,11 +24,12 @@ def ranks(fitness: jax.Array) -> jax.Array:
     By comparing all with all where that is cheaper than a sort, which XLA does not vectorise.
     """
     n = fitness.shape[0]
-    index = jnp.arange(n, dtype=jnp.int32)
     if n > COMPARED:
-        return jnp.zeros(n, jnp.int32).at[jnp.argsort(fitness)].set(index)
+        return jnp.zeros(n, jnp.int32).at[jnp.argsort(fitness)].set(jnp.arange(n, dtype=jnp.int32))
     mine, other = fitness[:, None], fitness[None, :]
-    before = (other < mine) | ((other == mine) & (index[None, :] < index[:, None]))
+    # A constant: what is computed from indices, XLA takes out of loops before it sees that ranks are computed more than once.
+    lower_index = np.tri(n, k=-1, dtype=bool)
+    before = (other < mine) | ((other == mine) & lower_index)
     return jnp.sum(before, axis=1, dtype=jnp.int32)
 
 

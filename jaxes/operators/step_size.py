@@ -89,6 +89,7 @@ class Schedule(StepSize):
     factory: Callable[..., Any] = static()
     values: dict[str, Any]
     fixed: tuple[tuple[str, Any], ...] = static(default=())
+    factor: Any = None  # () of all it gives, or None
 
     def __init__(self, factory: Callable[..., Any], **settings: Any):
         if not callable(factory):
@@ -107,7 +108,8 @@ class Schedule(StepSize):
 
     def __call__(self, generation: jax.Array) -> jax.Array:
         with jax.numpy_dtype_promotion("standard"):  # schedules mix the integer generation with floats
-            return jnp.asarray(self.factory(**self.settings)(generation))
+            given = jnp.asarray(self.factory(**self.settings)(generation))
+            return given if self.factor is None else self.factor * given
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -116,7 +118,17 @@ class Schedule(StepSize):
 
     def replace(self, **changes: Any) -> Schedule:
         """The same schedule with some settings changed."""
-        return Schedule(self.factory, **(self.settings | changes))
+        return self._of(Schedule(self.factory, **(self.settings | changes)), self.factor)
+
+    def times(self, factor: Any) -> Schedule:
+        """The same schedule times a factor ()."""
+        return self._of(self, factor if self.factor is None else factor * self.factor)
+
+    @staticmethod
+    def _of(schedule: Schedule, factor: Any) -> Schedule:
+        new = object.__new__(Schedule)
+        assign(new, **(vars(schedule) | {"factor": factor}))
+        return new
 
     def scale(self, space, memory, generation):
         sigma = self(generation).astype(space.dtype)

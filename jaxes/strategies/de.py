@@ -327,13 +327,18 @@ class SHADE(Differential):
 
     def __post_init__(self):
         super().__post_init__()
-        archive = self.lam if self.archive is None else self.archive
         assign(self, memory=check_integer("SHADE", "memory", self.memory, at_least=1))
-        assign(self, archive=check_integer("SHADE", "archive", archive, at_least=1))
+        if self.archive is not None:
+            assign(self, archive=check_integer("SHADE", "archive", self.archive, at_least=1))
+
+    @property
+    def room(self) -> int:
+        """Rows of the archive."""
+        return self.lam if self.archive is None else self.archive
 
     def _begin(self, state):
         half, zero = jnp.full(self.memory, 0.5, self.space.dtype), jnp.zeros((), jnp.int32)
-        archive = jnp.broadcast_to(state.best[None, :], (self.archive, self.space.dimension))
+        archive = jnp.broadcast_to(state.best[None, :], (self.room, self.space.dimension))
         return SHADEState(**vars(state), memory_weight=half, memory_rate=half, slot=zero, archive=archive, archived=zero)
 
     def _uniform(self, state: SHADEState) -> jax.Array:
@@ -388,7 +393,7 @@ class SHADE(Differential):
     def _archived(self, state: SHADEState, better: jax.Array) -> dict[str, jax.Array]:
         """The archive, to which parents that were improved upon were added, one after the other: at its end, or, once it is
         full, in random places."""
-        size, index = self.archive, jnp.arange(better.shape[0], dtype=jnp.int32)
+        size, index = self.room, jnp.arange(better.shape[0], dtype=jnp.int32)
         place = state.archived + jnp.cumsum(better, dtype=jnp.int32) - 1
         place = jnp.where(place < size, place, below(size, self._uniform(state)[3]))
         last = jnp.full(size, -1, jnp.int32).at[jnp.where(better, place, size)].max(index, mode="drop")

@@ -71,11 +71,10 @@ class CEM(Gaussian):
         if self.lam is None:
             assign(self, lam=100)
         super().__post_init__()
-        elite = max(1, round(0.1 * self.population_size)) if self.elite is None else self.elite
-        elite = check_integer("CEM", "elite", elite, at_least=1)
-        if elite > self.population_size:
-            raise ValueError(f"CEM(elite=...) must be at most lam={self.lam}, got {elite}.")
-        assign(self, elite=elite)
+        if self.elite is not None:
+            assign(self, elite=check_integer("CEM", "elite", self.elite, at_least=1))
+            if self.elite > self.population_size:
+                raise ValueError(f"CEM(elite=...) must be at most lam={self.lam}, got {self.elite}.")
         for name in ("smoothing", "variance_smoothing", "variance_decay"):
             assign(self, **{name: as_number("CEM", name, getattr(self, name), self.space.dtype)})
         for name in ("smoothing", "variance_smoothing"):
@@ -83,8 +82,8 @@ class CEM(Gaussian):
         check_value("CEM", "variance_decay", self.variance_decay, lambda v: v > 0, "positive")
 
     def enlarged(self, factor):
-        assert self.elite is not None
-        return dataclasses.replace(self, lam=factor * self.lam, elite=factor * self.elite)
+        elite = None if self.elite is None else factor * self.elite
+        return dataclasses.replace(self, lam=factor * self.lam, elite=elite)
 
     def _begin(self, state):
         return CEMState(**vars(state), variance=jnp.ones_like(state.mean))
@@ -97,8 +96,8 @@ class CEM(Gaussian):
         return state.mean[None, :] + jnp.sqrt(state.variance)[None, :] * z
 
     def _learn(self, state, u, fitness):
-        assert self.elite is not None
-        w = jnp.where(ranks(fitness) < self.elite, 1 / self.elite, 0).astype(u.dtype)
+        elite = max(1, round(0.1 * self.population_size)) if self.elite is None else self.elite
+        w = jnp.where(ranks(fitness) < elite, 1 / elite, 0).astype(u.dtype)
         center = _mul(w, u)
         variance = _mul(w, jnp.square(u - center[None, :]))
         age = (state.generation + 1).astype(u.dtype)

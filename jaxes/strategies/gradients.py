@@ -35,7 +35,7 @@ from jax.typing import ArrayLike
 
 from jaxes.bounds import Bounds, Clip
 from jaxes.checks import as_number, check_choice, check_integer, check_value, describe
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState
+from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, fitted_deviations
 from jaxes.operators.optimizers import as_learning_rate, as_optimizer, check_optimizer, clipup, is_built
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import SHAPINGS, shaped
@@ -166,7 +166,19 @@ class Gradient(Gaussian):
 
     def _size(self, state: Any) -> jax.Array:
         """() the standard deviation of what is sampled."""
-        return self._size_at(state.generation)
+        return self._resolved(state, state.generation)
+
+    def _resolved(self, state: Any, generation: jax.Array) -> jax.Array:
+        """() the standard deviation in a generation: of a schedule, not less than rounding resolves around the mean."""
+        size, info = self._size_at(generation), jnp.finfo(state.mean.dtype)
+        if not isinstance(self.sigma, Schedule):
+            return size
+        return jnp.maximum(size, jnp.maximum(info.eps * jnp.abs(state.mean).max(), float(info.tiny) ** 0.25))
+
+    def rescaled(self, factor):
+        if isinstance(self.sigma, Schedule):
+            return dataclasses.replace(self, sigma=self.sigma.times(factor))
+        return super().rescaled(factor)
 
     def _fitted(self, state, steps, width):
         return state  # sigma is what the gradient is smoothed by, not how uncertain the mean is
@@ -266,6 +278,10 @@ class PGPE(Gradient):
         deviations = jnp.clip(deviations, least, float(info.max) ** 0.25)
         return self._followed(state, self._scale() * _mul(weights, step), deviations=deviations)
 
+    def _fitted(self, state, steps, width):
+        scale, deviations = fitted_deviations(steps, width)
+        return dataclasses.replace(state, deviations=scale * deviations)
+
     def _deviations(self, state):
         return state.deviations
 
@@ -291,25 +307,31 @@ class ARS(Gradient):
     shaping: str = static(default="none")
 
     def __post_init__(self):
-        elite = self.elite
-        assign(self, elite=1 if elite is None else check_integer("ARS", "elite", elite, at_least=1))
+        if self.elite is not None:
+            assign(self, elite=check_integer("ARS", "elite", self.elite, at_least=1))
         super().__post_init__()
         check_choice("ARS", "sampling", self.sampling, ("mirrored",))
-        if elite is None:
-            assign(self, elite=max(1, self.population_size // 4))
-        if elite is not None and elite > self.population_size // 2:
-            raise ValueError(f"ARS(elite=...) must be at most lam/2={self.population_size // 2}, got {elite}.")
+        if self.elite is not None and self.elite > self.population_size // 2:
+            raise ValueError(f"ARS(elite=...) must be at most lam/2={self.population_size // 2}, got {self.elite}.")
+
+    @property
+    def directions(self) -> int:
+        """How many count."""
+        return max(1, self.population_size // 4) if self.elite is None else self.elite
+
+    def enlarged(self, factor):
+        elite = None if self.elite is None else factor * self.elite
+        return dataclasses.replace(self, lam=factor * self.lam, elite=elite)
 
     def _default_rate(self):
-        assert self.elite is not None
-        return math.sqrt(self.space.dimension) * self.elite / (self.elite + self.space.dimension) / 2
+        return math.sqrt(self.space.dimension) * self.directions / (self.directions + self.space.dimension) / 2
 
     def _learn(self, state, u, fitness):
         f, half = shaped(fitness, self.shaping), self.population_size // 2
         f = f / 8  # XLA may multiply by the inverse of a divisor, and takes that of the largest numbers for 0
         f = f / jnp.maximum(jnp.abs(f).max(), jnp.finfo(f.dtype).tiny)  # whose square is a number
         plus, minus = f[:half], f[half:]
-        share = jnp.where(ranks(jnp.minimum(plus, minus)) < self.elite, 1 / self.elite, 0).astype(f.dtype)
+        share = jnp.where(ranks(jnp.minimum(plus, minus)) < self.directions, 1 / self.directions, 0).astype(f.dtype)
         center = jnp.sum(share * (plus + minus)) / 2
         deviation = jnp.sqrt(jnp.sum(share * (jnp.square(plus - center) + jnp.square(minus - center))) / 2)
         weights = share * (plus - minus) / jnp.where(deviation > 0, deviation, 1)

@@ -126,7 +126,7 @@ class NoiseReuseES(Unrolled):
         return NoiseReuseESState(**vars(super()._begin(state)), perturbations=zeros)
 
     def _size(self, state):
-        return self._size_at(state.generation - state.generation % self._truncations())  # when they were drawn
+        return self._resolved(state, state.generation - state.generation % self._truncations())  # when they were drawn
 
     def _points(self, state, z):
         return state.mean[None, :] + jnp.where(self.inner_step(state) == 0, self._size(state) * z, state.perturbations)
