@@ -13,7 +13,7 @@ from cma.recombination_weights import RecombinationWeights
 from variants import assert_same, box, evaluations, runs_of, shifted_sphere, symmetric
 
 import jaxes
-from jaxes import CMAES, LMMAES, MAES, SNES, XNES, Box, Resample, SepCMAES, StopReason, VkDCMAES, run
+from jaxes import CMAES, LMMAES, MAES, SNES, XNES, Box, Reevaluate, Resample, SepCMAES, StopReason, VkDCMAES, run
 from jaxes.operators.cma import length, parameters
 from jaxes.operators.selection import COMPARED, ranks
 
@@ -299,6 +299,20 @@ def test_what_is_told_beyond_lam_is_ignored():
     assert_same(*told)
     assert told[0].best_fitness == fitness[:5].min()
     assert told[0].invalid == 0
+
+
+def test_evaluations_are_counted_though_lam_changes():
+    """A run that goes on with another lam has spent what it has spent, and its budget is what is left."""
+    small = CMAES(box(), lam=4, lam_max=16)
+    result = run(small, shifted_sphere, 0, 50, stop={"converged": False})
+    assert result.evaluations == 200
+    large = dataclasses.replace(small, lam=16)
+    stop = {"evaluations": 300, "converged": False}
+    went_on = run(large, shifted_sphere, None, 50, state=result.state, stop=stop)
+    assert went_on.evaluations == 200 + 6 * 16
+    assert went_on.stop_reason == StopReason.EVALUATIONS
+    averaged = run(Reevaluate(small, times=3), shifted_sphere, 0, 5)
+    assert averaged.evaluations == 5 * 4 * 3
 
 
 def test_population_sizes_are_swept_in_one_program():

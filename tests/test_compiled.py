@@ -152,6 +152,33 @@ def test_nothing_recompiles_when_values_change():
         run(strategy, objective, i, 20, args=jnp.float32(i), stop=stop)
 
 
+def test_another_number_of_generations_is_no_new_program():
+    traces = 0
+
+    def objective(x):
+        nonlocal traces
+        traces += 1
+        return jnp.sum(x * x)
+
+    first = jaxes.minimize(objective, strategy=STRATEGY, generations=40, stop={"evaluations": 4000})
+    assert first.history.best.shape == (40,)
+    traces = 0
+    for generations, records in ((7, 7), (300, 300), (2500, 834)):
+        result = jaxes.minimize(objective, strategy=STRATEGY, generations=generations, stop={"evaluations": 10**6})
+        assert result.history.best.shape == (records,)
+        np.testing.assert_array_equal(result.history.generation[-1], generations)
+    np.testing.assert_array_equal(result.history.best[:2], first.history.best[2:6:3])  # of every third generation
+    assert traces == 0
+
+
+def test_ranks_are_counted_once():
+    """The strategy's, those of both lessons in a box, and those of the median."""
+    strategy = jaxes.SNES(box(4), lam=9)
+    program = jax.jit(jax.vmap(lambda key: run(strategy, jnp.sum, key, 50).fitness))
+    text = program.lower(jax.random.split(jax.random.key(0), 8)).compile().as_text()
+    assert len(re.findall(r"pred\[8,9,9\]\S* compare\(.*direction=LT", text)) == 1
+
+
 def test_run_itself_is_compiled_once():
     traces = 0
 

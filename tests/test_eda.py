@@ -10,7 +10,7 @@ import pytest
 from test_nes import ellipsoid, rugged, steps, whole_space
 from variants import box, evaluations, learnt, runs_of, shifted_sphere
 
-from jaxes import CEM, Box, IAMaLGaM
+from jaxes import ARS, CEM, SHADE, Box, IAMaLGaM, run, sweep
 
 pytestmark = pytest.mark.quick
 
@@ -105,6 +105,19 @@ def test_float32_states_stay_finite_for_ever_after_convergence(kind):
     state = runs_of(strategy, functions, 2, 2000, stop={"converged": False}).state
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(state)))
     assert np.isfinite(jax.vmap(jax.vmap(strategy.step_size))(state)).all()
+
+
+def test_the_default_elite_follows_lam():
+    """In a sweep, in copies and in larger populations; what was given stays, or grows with the population."""
+    key = jax.random.fold_in(jax.random.key(0), 0)  # of the first repeat
+    by_lam = [run(CEM(box(), lam=lam), shifted_sphere, key, 5).fitness for lam in (8, 20, 200)]
+    swept = sweep(CEM(box()), shifted_sphere, 0, 5, over={"lam": [8, 20, 200]}).runs.fitness[:, 0]
+    np.testing.assert_array_equal(swept, by_lam)
+    assert [kind(box(), lam=16).enlarged(4).lam for kind in (CEM, ARS)] == [64, 64]
+    assert [ARS(box(), lam=16).enlarged(k).directions for k in (1, 4)] == [4, 16]
+    assert [ARS(box(), lam=16, elite=8).enlarged(k).directions for k in (1, 4)] == [8, 32]
+    assert CEM(box(), lam=16, elite=8).enlarged(4).elite == 32
+    assert dataclasses.replace(SHADE(box(), lam=20), lam=60).room == 60
 
 
 @pytest.mark.parametrize(

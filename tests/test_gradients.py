@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from variants import box, learnt, shifted_sphere
 
 import jaxes
-from jaxes import ARS, PGPE, Box, Clip, GuidedES, NoiseReuseES, OpenAIES, PersistentES, Schedule, StopReason, run
+from jaxes import ARS, PGPE, Box, Clip, GuidedES, NoiseReuseES, OpenAIES, PersistentES, Restart, Schedule, StopReason, run
 from jaxes.operators.shaping import SHAPINGS, utilities
 from jaxes.operators.shaping import shaped as _shaped
 from jaxes.strategies.gradients import PGPEState, _basis
@@ -506,6 +506,28 @@ def test_an_estimate_is_that_of_the_generations_sigma(kind, x64):
         return strategy.mean(told) - 1, strategy.step_size(dataclasses.replace(told, generation=jnp.int32(33)))
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), moved(schedule), moved(sigma))
+
+
+@pytest.mark.parametrize("kind", [OpenAIES, ARS, GuidedES, PersistentES, NoiseReuseES])
+def test_a_schedule_may_end_at_zero(kind):
+    """The smallest sigma is what rounding resolves, and no step is divided by nothing."""
+    schedule = Schedule(optax.linear_schedule, init_value=1.0, end_value=0.0, transition_steps=5)
+    strategy = kind(box(3), lam=8, sigma=schedule)
+    result = run(strategy, shifted_sphere, 0, 100, stop={"converged": False})
+    assert np.isfinite(strategy.mean(result.state)).all()
+    assert 0 < strategy.step_size(result.state) < 1e-5
+
+
+def test_restarts_follow_the_schedule_of_sigma():
+    """The first run is the strategy's own; later ones have it times a factor."""
+    schedule = Schedule(optax.exponential_decay, init_value=0.5, transition_steps=5, decay_rate=0.5)
+    strategy = OpenAIES(box(3), lam=8, sigma=schedule)
+    alone, first = (run(s, shifted_sphere, 0, 30, history=True).history for s in (strategy, Restart(strategy)))
+    np.testing.assert_array_equal(first.step_size, alone.step_size)
+    np.testing.assert_allclose(first.best, alone.best, rtol=1e-5)
+    smaller = run(strategy.rescaled(jnp.float32(0.25)), shifted_sphere, 0, 30, history=True).history
+    np.testing.assert_allclose(smaller.step_size, alone.step_size / 4, rtol=1e-6)
+    assert schedule.times(0.5).replace(init_value=1.0)(jnp.int32(0)) == 0.5
 
 
 def test_reasons_to_stop_are_not_those_of_the_best_candidate():

@@ -8,7 +8,7 @@ from variants import assert_same, box, exact
 
 import jaxes
 import jaxes.batch
-from jaxes import CMAES, CRFMNES, ES, SNES, Box, ElitistCMAES, Restart, Stop, StopReason, run
+from jaxes import CMAES, CRFMNES, ES, SNES, Box, ElitistCMAES, Reevaluate, Restart, Stop, StopReason, run
 from jaxes.stages import LOG
 
 pytestmark = pytest.mark.quick
@@ -198,13 +198,16 @@ def test_restarts_pay_off(x64):
         (lambda: Restart(box()), r"Restart\(strategy=...\) must be a strategy such as jaxes.CMAES\(space\), got Box"),
         (lambda: Restart(Restart(SMALL)), r"Restart\(strategy=...\) must be a strategy of one stage, got Restart"),
         (lambda: Restart(CMAES(box(), lam_max=8)), r"Restart\(strategy=...\) must have no lam_max"),
+        (lambda: Restart(Reevaluate(CMAES(box(), lam_max=8))), r"Restart\(strategy=...\) must have no lam_max"),
+        (lambda: Restart(CMAES(box()), most=10.7), r"Restart\(most=...\) must be an integer from 1 to .*, got 10.7"),
+        (lambda: Restart(CMAES(box()), restarts=0.9), r"Restart\(restarts=...\) must be an integer from 0 to .*, got 0.9"),
         (
             lambda: Restart(SMALL, policy="double"),
             r"Restart\(policy=...\) must be one of 'plain', 'ipop', 'bipop', got 'double'",
         ),
         (lambda: Restart(SMALL, doublings=-1), r"Restart\(doublings=...\) must be at least 0, got -1"),
-        (lambda: Restart(SMALL, restarts=-1), r"Restart\(restarts=...\) must be from 0 to 2147483647, got -1"),
-        (lambda: Restart(SMALL, most=0), r"Restart\(most=...\) must be from 1 to 2147483647, got 0"),
+        (lambda: Restart(SMALL, restarts=-1), r"Restart\(restarts=...\) must be an integer from 0 to 2147483647, got -1"),
+        (lambda: Restart(SMALL, most=0), r"Restart\(most=...\) must be an integer from 1 to 2147483647, got 0"),
         (lambda: Restart(SMALL, when={"target": 1.0}), r"Restart\(when=...\) ends single runs; give target as stop="),
         (
             lambda: Restart(ElitistCMAES(box()), policy="ipop"),
