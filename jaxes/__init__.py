@@ -42,6 +42,7 @@ from jaxes.strategies import (
     SepCMAES,
     VkDCMAES,
 )
+from jaxes.strategy import State, Strategy
 from jaxes.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
@@ -87,8 +88,10 @@ __all__ = [
     "SelfAdaptation",
     "SepCMAES",
     "Smooth",
+    "State",
     "Stop",
     "StopReason",
+    "Strategy",
     "SweepResult",
     "VkDCMAES",
     "Wrap",

@@ -25,7 +25,7 @@ from jaxes.objective import Objective, as_objective, as_static, check_objective
 from jaxes.pytree import node_types, pytree, static, where
 from jaxes.result import History, Result
 from jaxes.stop import Stop, StopReason, as_stop
-from jaxes.strategy import LIMIT, Purpose, State, Strategy, clean, prepared, stream
+from jaxes.strategy import LIMIT, Purpose, State, Strategy, check_asked, check_told, clean, prepared, stream
 
 BLOCK = 16
 """Generations between two looks at whether all runs have stopped. On an accelerator each look waits for the device."""
@@ -355,6 +355,7 @@ def _generation(stage: int, task: Task, progress: Progress) -> Progress:
     """One more generation, by a stage of the strategy."""
     state, strategy = progress.state, task.strategy.stages[stage]
     x, asked = strategy._ask(state)
+    check_asked(strategy, x)
     fitness = task.objective.fitness(strategy.space, x, stream(state, Purpose.OBJECTIVE), task.args)
     return learn(task, strategy, progress, asked, x, fitness)
 
@@ -365,6 +366,7 @@ def learn(task: Task, strategy: Strategy, progress: Progress, asked: State, x: j
     objective, state = task.objective, progress.state
     fitness = fitness.astype(x.dtype)
     told = strategy.tell_flat(asked, x, fitness)
+    check_told(strategy, state, told)
     fitness = strategy.counted(state, clean(fitness))
     hits = progress.hits
     if task.targets is not None:

@@ -70,6 +70,24 @@ class Result:
         """The runs at an index of the batch axes."""
         return jax.tree.map(lambda leaf: leaf[index], self)
 
+    def restarts(self) -> list[dict[str, Any]]:
+        """The last 32 runs that have ended within one of `Restart` or `Portfolio`, oldest first: which member it was,
+        candidates a generation, evaluations, the best fitness, and why it ended."""
+        log = getattr(self.state, "log", None)
+        if log is None or np.ndim(self.fitness):
+            raise ValueError("restarts() needs the result of one run of Restart or Portfolio; of a batch, result[i] is one.")
+        ended, room = int(self.state.runs), len(log.lam)
+        return [
+            {
+                "member": int(log.stage[i]),
+                "lam": int(log.lam[i]),
+                "evaluations": int(log.evaluations[i]),
+                "fitness": float(log.fitness[i]) * (-1 if self.maximise else 1),
+                "reason": StopReason(int(log.reason[i])).message,
+            }
+            for i in (run % room for run in range(max(0, ended - room), ended))
+        ]
+
     def message(self) -> str:
         """Why the run, or how many runs, ended."""
         reasons, counts = np.unique(np.asarray(self.stop_reason), return_counts=True)
@@ -99,7 +117,7 @@ class Result:
                 f"generations={int(self.generations)}, stop: {self.message()})"
             )
         fitness = np.asarray(self.fitness)
-        low, middle, high = fitness.min(), np.median(fitness), fitness.max()
+        low, middle, high = fitness.min(), np.quantile(fitness, 0.5, method="nearest"), fitness.max()  # as `table`
         return (
             f"Result({' x '.join(map(str, np.shape(self.fitness)))} runs, fitness min {low:.6g}, median {middle:.6g}, "
             f"max {high:.6g}, stop: {self.message()})"

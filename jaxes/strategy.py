@@ -147,7 +147,18 @@ def first_reason(state: State, reasons: dict[StopReason, jax.Array]) -> jax.Arra
 
 
 class Strategy(abc.ABC):
-    """An algorithm with its hyperparameters. A new one is a `@pytree` class that implements the methods named `_...`."""
+    """An algorithm with its hyperparameters. A new one is a `@jaxes.pytree.pytree` class that has:
+
+        space                  the `Box` or other space, a field; flat candidates have `space.dimension` coordinates
+        population_size        how many candidates a generation has
+        _init(state)           its own initial state, a `@pytree` class derived from `State`, from the shared one; its key draws
+                               by `jaxes.strategy.stream(state, Purpose.SAMPLE)`
+        _ask(state)            flat candidates (population_size, d) inside `space.bounds()`, and the state
+        _tell(state, x, fitness)   the state that has learnt; of the same shapes and dtypes
+        step_size(state)       () the largest standard deviation of what comes next
+
+    `minimize`, `run`, `sweep`, `Restart`, `Islands` and all else then take it; examples/strategy.py is one.
+    """
 
     space: Space
 
@@ -340,6 +351,25 @@ class Strategy(abc.ABC):
             best_generation=jnp.where(better, state.generation, state.best_generation),
             invalid=state.invalid + jnp.sum(invalid, dtype=jnp.int32),
         )
+
+
+def check_asked(strategy: Strategy, x: jax.Array) -> None:
+    """Refuses, when it is traced, candidates of another shape than was said."""
+    owner, expected = type(strategy).__name__, (strategy.population_size, strategy.space.dimension)
+    if x.shape != expected or x.dtype != strategy.space.dtype:
+        must = f"{owner}._ask must return candidates of shape {expected} = (population_size, d)"
+        raise ValueError(f"{must} and dtype {strategy.space.dtype}, got {x.shape} and {x.dtype}.")
+
+
+def check_told(strategy: Strategy, state: Any, told: Any) -> None:
+    """Refuses, when it is traced, a state that is not like the one before, with which no loop could go on."""
+    owner, like, given = type(strategy).__name__, *map(jax.tree.structure, (state, told))
+    if str(like) != str(given):
+        raise ValueError(f"{owner}._tell must return a state like the one of _init, of structure {like}, got {given}.")
+    for (path, old), new in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(told), strict=True):
+        if (jnp.shape(old), jnp.result_type(old)) != (jnp.shape(new), jnp.result_type(new)):
+            place, was, now = jax.tree_util.keystr(path), jax.typeof(old), jax.typeof(new)
+            raise ValueError(f"{owner}._tell must not change what state{place} is: it was {was} and became {now}.")
 
 
 class Around(Strategy):

@@ -1,5 +1,7 @@
 """run(): stop conditions, history, objectives, and how runs end."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from variants import assert_same, box, exact, shifted_sphere
 import jaxes
 from jaxes import ES, Box, Clip, SelfAdaptation, Stop, StopReason, run
 from jaxes.loop import BLOCK, _first_hits
+from jaxes.pytree import pytree
 
 STRATEGY = ES(box(), mu=5, lam=20, sigma=0.3)
 ADAPTIVE = ES(box(), mu=3, lam=21, sigma=SelfAdaptation())
@@ -91,6 +94,55 @@ def test_hits_within_a_generation(platform, monkeypatch):
 def test_nothing_hits_where_nothing_is_a_number():
     result = run(STRATEGY, lambda x: jnp.sum(x) * jnp.nan, 3, 10, targets=[1e30, 1.0])
     np.testing.assert_array_equal(result.hits, [0, 0])
+
+
+def of_ones_own(**methods):
+    """A random search, as a class with some methods replaced."""
+
+    def _tell(self, state, x, fitness):
+        return dataclasses.replace(state, steps=state.steps + 1)
+
+    given = {
+        "population_size": property(lambda self: 3),
+        "_init": lambda self, state: OwnState(**vars(state), steps=jnp.zeros(())),
+        "_ask": lambda self, state: (jnp.zeros((3, 2)), state),
+        "_tell": _tell,
+        "step_size": lambda self, state: jnp.ones(()),
+        "__annotations__": {"space": Box},
+    }
+    return pytree(type("Own", (jaxes.Strategy,), given | methods))(Box(-1.0, 1.0, shape=2))
+
+
+@pytree
+class OwnState(jaxes.State):
+    steps: jax.Array
+
+
+def test_a_strategy_of_ones_own():
+    assert run(of_ones_own(), exact, 0, 5).state.steps == 5
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (
+            {"_ask": lambda self, state: (jnp.zeros((4, 2)), state)},
+            r"Own._ask must return candidates of shape \(3, 2\) .*4, 2",
+        ),
+        ({"_ask": lambda self, state: (jnp.zeros((3, 2), int), state)}, r"Own._ask must return .* dtype float32, got .*int32"),
+        (
+            {"_tell": lambda self, state, x, fitness: dataclasses.replace(state, steps=fitness)},
+            r"Own._tell must not change what state.steps is: it was float32\[\] and became float32\[3\]",
+        ),
+        (
+            {"_tell": lambda self, state, x, fitness: dataclasses.replace(state, steps=None)},
+            r"Own._tell must return a state like the one of _init",
+        ),
+    ],
+)
+def test_a_strategy_of_ones_own_is_told_what_is_wrong(methods, message):
+    with pytest.raises(ValueError, match=message):
+        run(of_ones_own(**methods), exact, 0, 5)
 
 
 def test_custom_records():

@@ -83,6 +83,20 @@ def test_the_first_run_is_the_strategys_own():
         np.testing.assert_array_equal(again.state.members[0].mean, alone.state.mean)
 
 
+def test_what_is_told_of_the_runs():
+    strategy = Restart(SMALL, policy="ipop", doublings=1)
+    result = jaxes.minimize(rough, strategy=strategy, runs=2, stop=Stop(evaluations=1500), maximise=True)
+    for one in (result[0], result[1]):
+        told, log = one.restarts(), told_of(one)
+        assert [row["lam"] for row in told] == list(log.lam)
+        assert [row["evaluations"] for row in told] == list(log.evaluations)
+        assert max(row["fitness"] for row in told) <= one.fitness
+        assert {row["reason"] for row in told} == {StopReason(reason).message for reason in log.reason}
+    for wrong in (result, run(SMALL, rough, 0, 5)):
+        with pytest.raises(ValueError, match="needs the result of one run of Restart"):
+            wrong.restarts()
+
+
 def test_bipop_is_pycmas():
     """What its own rules make of the evaluations that each run took; N. Hansen 2009 and cma.fmin(bipop=True)."""
     strategy = Restart(SMALL, doublings=3, most=40)
