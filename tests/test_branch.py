@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import lax
 
 from jaxes.branch import any_lane, apart, each_lane, one_lane, where_due
@@ -97,3 +98,13 @@ def test_what_is_kept_apart_is_computed_once():
         once = jax.jit(jnp.abs).lower(x).compile().as_text().count(" abs(")
         assert kept.lower(x).compile().as_text().count(" abs(") == once
         assert other.lower(x).compile().as_text().count(" abs(") > once  # if no more, `apart` has lost its purpose
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="an accelerator computes what is due to any lane for all of them")
+def test_what_is_apart_is_computed_only_where_it_is_due():
+    def chosen(due, x):
+        return apart(lambda: x + 1, due, lambda: x - 1)  # the two are to be the same where it is not due
+
+    x = jnp.arange(3.0)
+    for due, expected in (([False, True, False], x + 1), ([False] * 3, x - 1)):
+        np.testing.assert_array_equal(jax.jit(jax.vmap(chosen))(jnp.asarray(due), x), expected)
