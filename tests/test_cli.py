@@ -157,7 +157,6 @@ BAD = {
     "a folder to write to": (["run", "sphere", "--json", "/tmp"], "is a folder"),
     "a huge seed": (["run", "sphere", "--seed", "9" * 30], "64 bits"),
     "nothing to plot": (["run", "sphere", "-g", "0", "--no-progress", "--plot", "z.png"], "0 generations"),
-    "no time to plot": (["run", "sphere", "--seconds", "1e-9", "--no-progress", "--plot", "z.png"], "0 generations"),
     "dimension": (["run", "rosenbrock", "-d", "1"], "at least 2"),
     "another dimension": (["run", "booth", "-d", "3"], "must be 2, got 3"),
     "a third of an atom": (["run", "lennard_jones", "-d", "7"], "must be a multiple of 3"),

@@ -174,3 +174,10 @@ def test_very_short_runs(generations):
         minimize(exact, strategy=STRATEGY, key=0, generations=generations, history=True, progress=False),
         run(STRATEGY, exact, 0, generations, history=True),
     )
+
+
+def test_there_is_time_for_one_generation():
+    result = minimize(exact, strategy=STRATEGY, generations=1000, history=True, seconds=1e-9)
+    assert result.stop_reason == StopReason.TIME
+    assert result.generations == 1
+    assert np.isfinite(result.fitness)

@@ -48,7 +48,10 @@ def test_runs_that_are_not_begun_look_like_others(monkeypatch):
     call |= {"targets": [-9.0, -1.0], "stop": Stop(target=-1.0)}
     whole = sweep(STRATEGY, exact, 0, 20, **call)
     monkeypatch.setattr(jaxes.batch.Batch, "begin", pytest.fail)
-    never = sweep(STRATEGY, exact, 0, 20, **call, seconds=1e-9).runs
+    monkeypatch.setattr(
+        jaxes.interrupts.Interrupts, "__call__", lambda self: StopReason.TIME
+    )  # as chunks after the first see it
+    never = sweep(STRATEGY, exact, 0, 20, **call).runs
     assert np.all(never.fitness == -np.inf)
     assert np.all(never.stop_reason == StopReason.TIME)
     assert not np.any(never.generations)
@@ -60,7 +63,7 @@ def test_runs_that_are_not_begun_look_like_others(monkeypatch):
     for mine, other in zip(jax.tree.leaves(never), jax.tree.leaves(whole.runs), strict=True):
         assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
     restart = jaxes.Restart(STRATEGY, policy="plain")
-    restarts = sweep(restart, exact, 0, 20, over={"strategy.mutation_rate": [0.5, 1.0]}, seconds=1e-9).runs
+    restarts = sweep(restart, exact, 0, 20, over={"strategy.mutation_rate": [0.5, 1.0]}).runs
     assert np.all(restarts.state.generation == 0)  # with keys in it
 
 
