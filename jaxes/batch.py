@@ -306,7 +306,7 @@ class Batch:
         """Without the room for records that never come."""
         if self.rows == self.room:
             return result
-        return dataclasses.replace(result, history=_first_rows(result.history, self.rows))
+        return dataclasses.replace(result, history=first_rows(result.history, self.rows))
 
     def not_begun(self, reason: StopReason) -> Result:
         """The results of runs that ended for this reason before they began. Their solutions and states are not numbers, and
@@ -600,7 +600,8 @@ def _finish(layout, leaves, progress, records, ended):
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _first_rows(history, count):
+def first_rows(history: Any, count: int) -> Any:
+    """Of records with the axis of the runs in front."""
     return jax.tree.map(lambda leaf: leaf[:, :count], history)
 
 
@@ -627,4 +628,4 @@ def let_go_of_programs() -> None:
         SEEN.clear()
 
 
-PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish, _first_rows, alone
+PROGRAMS = _look, _columns, _start, _prepare, _taken, _put, _advance, _finish, first_rows, alone
