@@ -72,9 +72,8 @@ def main() -> None:
     own = OnePlusOne(space)
     print("alone:    ", jaxes.minimize(rosenbrock, strategy=own, generations=generations))
     print("a batch:  ", jaxes.minimize(rosenbrock, strategy=own, generations=generations, runs=runs))
-    print(
-        "restarted:", jaxes.minimize(rosenbrock, strategy=jaxes.Restart(own, policy="plain", most=200), generations=generations)
-    )
+    restarting = jaxes.Restart(own, policy="plain", most=200)
+    print("restarted:", jaxes.minimize(rosenbrock, strategy=restarting, generations=generations))
     print(jaxes.sweep(own, rosenbrock, 0, generations, over={"sigma": [0.01, 0.1, 1.0]}, repeats=runs).table())
 
 

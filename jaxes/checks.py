@@ -22,6 +22,13 @@ def check_value(owner: str, name: str, value: Any, ok: Callable[[np.ndarray], An
             raise ValueError(f"{owner}({name}=...) must be {may_be}, got {value}.")
 
 
+def check_whole(owner: str, name: str, value: Any, least: int, most: int) -> None:
+    """Raises unless every number in the pytree `value` is a whole one from `least` to `most`, as `check_value` does."""
+    check_value(
+        owner, name, value, lambda v: (v == np.round(v)) & (v >= least) & (v <= most), f"an integer from {least} to {most}"
+    )
+
+
 def check_integer(owner: str, name: str, value: Any, at_least: int) -> int:
     """The value as an `int`; bool and float are refused rather than rounded."""
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):

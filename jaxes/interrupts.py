@@ -26,6 +26,7 @@ class Interrupts:
     def __init__(self, seconds: float | None = None):
         self.seconds = seconds
         self.signalled = threading.Event()
+        self.number: int | None = None  # of the signal
         self.asked = False
 
     def __enter__(self) -> Interrupts:
@@ -47,8 +48,6 @@ class Interrupts:
         if self.previous.get(signal.SIGTERM) is signal.SIG_DFL:  # it would have ended the process
             Interrupts.terminated = self.number == signal.SIGTERM
 
-    number: int | None = None
-
     def _note(self, number: int, frame: Any) -> None:
         if self.signalled.is_set():
             raise KeyboardInterrupt
@@ -56,6 +55,7 @@ class Interrupts:
         self.signalled.set()
         outer = getattr(self.previous[number], "__self__", None)
         if isinstance(outer, Interrupts):  # whose callback called what this is within
+            outer.number = number
             outer.signalled.set()
 
     def __call__(self) -> StopReason:

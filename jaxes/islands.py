@@ -31,7 +31,7 @@ from jax.typing import ArrayLike
 
 from jaxes import random
 from jaxes.branch import where_due
-from jaxes.checks import as_number, check_choice, check_integer, check_value
+from jaxes.checks import as_number, check_choice, check_integer, check_whole
 from jaxes.operators.selection import truncation
 from jaxes.pytree import assign, pytree, static
 from jaxes.reevaluate import Reevaluate
@@ -96,8 +96,7 @@ class Islands(Around):
             assign(self, **{name: check_integer("Islands", name, getattr(self, name), at_least=least)})
         check_choice("Islands", "topology", self.topology, NEIGHBOURS)
         check_choice("Islands", "policy", self.policy, POLICIES)
-        may_be = f"an integer from 1 to {LIMIT}"
-        check_value("Islands", "every", self.every, lambda v: (v == np.round(v)) & (v >= 1) & (v <= LIMIT), may_be)
+        check_whole("Islands", "every", self.every, 1, LIMIT)
         assign(self, every=as_number("Islands", "every", self.every, np.int32))
         if self.topology == "torus" and self._height == 1:
             raise ValueError(f'Islands(islands=...) must not be a prime number with topology="torus", got {self.islands}.')

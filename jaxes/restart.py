@@ -17,12 +17,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes import random
-from jaxes.checks import as_number, check_choice, check_integer, check_value
+from jaxes.checks import as_number, check_choice, check_integer, check_whole
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import Space
 from jaxes.stages import Plan, Staged, most_generations
 from jaxes.stop import as_stop
-from jaxes.strategy import LIMIT, Around, Purpose, Strategy
+from jaxes.strategy import LIMIT, Purpose, Strategy
 
 POLICIES = "plain", "ipop", "bipop"
 
@@ -72,10 +72,7 @@ class Restart(Staged):
             raise TypeError(f"Restart(strategy=...) must be a strategy such as jaxes.CMAES(space), got {self.strategy!r}.")
         if len(self.strategy.stages) > 1:
             raise ValueError(f"Restart(strategy=...) must be a strategy of one stage, got {type(self.strategy).__name__}.")
-        inside: Any = self.strategy
-        while isinstance(inside, Around):
-            inside = inside.strategy
-        if getattr(inside, "lam_max", None) is not None:
+        if not isinstance(self.strategy.evaluations, int):
             raise ValueError("Restart(strategy=...) must have no lam_max: Restart itself chooses population sizes.")
         check_choice("Restart", "policy", self.policy, POLICIES)
         assign(self, doublings=check_integer("Restart", "doublings", self.doublings, at_least=0))
@@ -83,13 +80,7 @@ class Restart(Staged):
             value = getattr(self, name)
             if value is not None:
                 number = as_number("Restart", name, value, np.int32)
-                check_value(
-                    "Restart",
-                    name,
-                    value,
-                    lambda v, least=least: (v == np.round(v)) & (v >= least) & (v <= LIMIT),
-                    f"an integer from {least} to {LIMIT}",
-                )
+                check_whole("Restart", name, value, least, LIMIT)
                 assign(self, **{name: number})
         when = as_stop(self.when)
         for name in ("target", "evaluations"):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxes.checks import as_number, check_value, is_traced
+from jaxes.checks import as_number, check_value, check_whole, is_traced
 from jaxes.objective import Objective
 from jaxes.pytree import assign, pytree, static
 from jaxes.strategy import LIMIT, State, StopReason, Strategy
@@ -54,8 +54,7 @@ class Stop:
             number = as_number("Stop", name, value, np.int64 if not isinstance(value, jax.Array) else value.dtype)
             if not isinstance(value, jax.Array) and np.asarray(value).dtype.kind not in "iu":
                 raise TypeError(f"Stop({name}=...) must be an integer, got {value!r}.")
-            may_be = f"an integer from 1 to {LIMIT}"
-            check_value("Stop", name, number, lambda v: (v == np.round(v)) & (v >= 1) & (v <= LIMIT), may_be)
+            check_whole("Stop", name, number, 1, LIMIT)
             assign(self, **{name: number.astype(np.int32)})
         if not isinstance(self.converged, bool | np.bool_):
             raise TypeError(f"Stop(converged=...) must be True or False, got {self.converged!r}.")

@@ -48,9 +48,8 @@ def test_runs_that_are_not_begun_look_like_others(monkeypatch):
     call |= {"targets": [-9.0, -1.0], "stop": Stop(target=-1.0)}
     whole = sweep(STRATEGY, exact, 0, 20, **call)
     monkeypatch.setattr(jaxes.batch.Batch, "begin", pytest.fail)
-    monkeypatch.setattr(
-        jaxes.interrupts.Interrupts, "__call__", lambda self: StopReason.TIME
-    )  # as chunks after the first see it
+    # As chunks after the first one see it.
+    monkeypatch.setattr(jaxes.interrupts.Interrupts, "__call__", lambda self: StopReason.TIME)
     never = sweep(STRATEGY, exact, 0, 20, **call).runs
     assert np.all(never.fitness == -np.inf)
     assert np.all(never.stop_reason == StopReason.TIME)

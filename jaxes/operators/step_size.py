@@ -12,6 +12,7 @@ values whose numbers are leaves; inside a strategy they answer four calls, on ar
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -118,16 +119,14 @@ class Schedule(StepSize):
 
     def replace(self, **changes: Any) -> Schedule:
         """The same schedule with some settings changed."""
-        return self._of(Schedule(self.factory, **(self.settings | changes)), self.factor)
+        new = Schedule(self.factory, **(self.settings | changes))
+        assign(new, factor=self.factor)
+        return new
 
     def times(self, factor: Any) -> Schedule:
         """The same schedule times a factor ()."""
-        return self._of(self, factor if self.factor is None else factor * self.factor)
-
-    @staticmethod
-    def _of(schedule: Schedule, factor: Any) -> Schedule:
-        new = object.__new__(Schedule)
-        assign(new, **(vars(schedule) | {"factor": factor}))
+        new = copy.copy(self)
+        assign(new, factor=factor if self.factor is None else factor * self.factor)
         return new
 
     def scale(self, space, memory, generation):
