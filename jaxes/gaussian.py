@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes import random
 from jaxes.bounds import Bounds, Resample, Source, representable
 from jaxes.branch import any_lane
 from jaxes.checks import as_number, check_choice, check_integer, check_value
+from jaxes.operators.linalg import cholesky, solve_triangular
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
 from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
@@ -526,7 +526,7 @@ def fitted_root(steps: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Arra
     """The same as a matrix: () a scale and (d, d) the triangular root of the covariance matrix over it, of determinant 1."""
     n, d = steps.shape
     square = jnp.square(width) * jnp.eye(d, dtype=steps.dtype)
-    root = lax.linalg.cholesky(square + _mul(steps.T, steps) / n)
+    root = cholesky(square + _mul(steps.T, steps) / n)
     scale = jnp.exp(jnp.mean(jnp.log(diagonal(root))))
     return scale, root / scale
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxes import random
 from jaxes.bounds import normal
+from jaxes.operators.linalg import qr
 
 SAMPLINGS = ("independent", "mirrored", "orthogonal", "sobol")
 
@@ -34,13 +35,12 @@ def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, samplin
         shift = random.uniform(key, (d,), dtype)
         u = jnp.asarray(_sobol(count, d), dtype) + shift[None, :]
         return normal(u - jnp.floor(u))
-    z = normal_vectors(key, count, d, dtype)
-    lengths = jnp.linalg.norm(z, axis=1, keepdims=True)
-    groups = []
-    for first in range(0, count, d):
-        q, r = jnp.linalg.qr(z[first : first + d].T)
-        groups.append((q * jnp.sign(jnp.diagonal(r))[None, :]).T)  # without the sign, q is not uniform
-    return jnp.concatenate(groups) * lengths
+    size = min(count, d)
+    groups = -(-count // size)
+    z = normal_vectors(key, groups * size, d, dtype)
+    q, r = jax.vmap(qr)(z.reshape(groups, size, d).transpose(0, 2, 1))
+    turned = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None, :]  # without the sign, q is not uniform
+    return (turned.transpose(0, 2, 1).reshape(-1, d) * jnp.linalg.norm(z, axis=1, keepdims=True))[:count]
 
 
 @functools.cache

@@ -19,14 +19,18 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import solve_triangular
 
+from jaxes.branch import where_due
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, diagonal, fitted_root, floor, outer, steps_and_normals
 from jaxes.operators.cma import parameters, relative_length
+from jaxes.operators.linalg import cholesky, eigh, solve, solve_triangular
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
+
+FOLLOWED = 4
+"""Generations from one look at the shortest axis to the next: the covariance matrix changes little in one."""
 
 
 @pytree
@@ -82,7 +86,7 @@ class Factored(Controlled):
         """(n, d) the z of steps y (n, d)."""
         if self.root == "cholesky":
             return solve_triangular(state.root.T, y.T, lower=True).T
-        return jnp.linalg.solve(state.root, y.T).T
+        return solve(state.root, y.T).T
 
     def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
         """What CMA-ES learns from points (lam, d) and their fitness (lam,)."""
@@ -129,20 +133,26 @@ class Factored(Controlled):
         covariance = covariance / scale
         eps = jnp.finfo(covariance.dtype).eps
         if self.root == "cholesky":
-            # LAPACK reads columns: to it, the rows of an upper triangle are those of a lower one, and nothing is copied.
-            lower = lax.linalg.cholesky(covariance.T, symmetrize_input=False)
-            # A step of power iteration with C^-1 a generation follows the axis; this is exactly the deviation along its vector.
-            half = solve_triangular(lower, state.shortest, lower=True)
-            whole = solve_triangular(lower, half, lower=True, trans="T")
-            root, shortest = lower.T, jnp.linalg.norm(half) / jnp.sum(jnp.square(whole)) * whole
+            lower = cholesky(covariance)
+            root, usable = lower.T, jnp.isfinite(diagonal(lower)).all()
+
+            def followed(axis):
+                # A step of power iteration with C^-1; its length is exactly the deviation along its direction.
+                half = solve_triangular(lower, axis, lower=True)
+                whole = solve_triangular(lower, half, lower=True, transposed=True)
+                return jnp.linalg.norm(half) / jnp.sum(jnp.square(whole)) * whole
+
+            due = (state.generation % FOLLOWED == 0) | (scale != 1)
+            shortest = where_due(due, followed, state.shortest)
         else:
-            values, vectors = jnp.linalg.eigh(covariance.T, symmetrize_input=False)
+            values, vectors = eigh(covariance)
             axes = jnp.sqrt(jnp.maximum(values, eps * values.max()))
             # Rounding may leave no positive definite matrix; then the nearest one is remembered.
             definite = values.min() >= eps * values.max()
             covariance = jnp.where(definite, covariance, _mul(vectors * jnp.square(axes)[None, :], vectors.T))
             root, shortest = _mul(vectors * axes[None, :], vectors.T), axes[0] * vectors[:, 0]
-        usable = jnp.isfinite(shortest).all() & (scale > 0)  # which it is not where the root is not
+            usable = jnp.isfinite(shortest).all()  # which it is not where the root is not
+        usable = usable & (scale > 0)
         new = {"covariance": covariance, "root": root, "shortest": shortest}
         new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
         scale = jnp.where(usable, jnp.sqrt(scale), 1)

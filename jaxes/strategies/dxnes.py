@@ -33,6 +33,7 @@ from jax.typing import ArrayLike
 
 from jaxes.gaussian import Gaussian, GaussianState, Rooted, fitted_deviations, floor, in_deviations, reach
 from jaxes.operators import cma
+from jaxes.operators.linalg import eigh
 from jaxes.operators.sampling import normal_vectors
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import raw_utilities
@@ -150,7 +151,7 @@ class DXNESIC(Rooted):
         sigma = state.sigma * jnp.exp(jnp.clip(now.eta_sigma / 2 * turned.trace / d, -LONGEST, LONGEST))
 
         # The axes of the old B B^T that have grown are stretched by gamma.
-        axes = jnp.linalg.eigh(_mul(state.root, state.root.T))[1]
+        axes = eigh(_mul(state.root, state.root.T))[1]
         tau = jnp.sum(jnp.square(_mul(turned.root.T, axes)), axis=0) / jnp.sum(jnp.square(_mul(state.root.T, axes)), axis=0) - 1
         c_gamma = 1 / (3 * max(d - 1, 1))
         gamma = (1 - c_gamma) * state.gamma + c_gamma * jnp.sqrt(1 + min(1, d / lam) * tau.max())

@@ -24,11 +24,11 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.gaussian import Gaussian, GaussianState, diagonal, fitted_deviations, fitted_root, outer
+from jaxes.operators.linalg import cholesky, solve_triangular
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import as_space
@@ -180,7 +180,7 @@ class IAMaLGaM(Gaussian):
             covariance = (1 - eta) * state.covariance + eta * outer(w[:, None] * y, y)
             variances = diagonal(covariance)
             covariance = covariance + jnp.diag(_bounded(variances, mean) - variances)
-            root = lax.linalg.cholesky(covariance, symmetrize_input=False)
+            root = cholesky(covariance)
             usable = jnp.isfinite(root).all()
             covariance, root = jnp.where(usable, covariance, state.covariance), jnp.where(usable, root, state.root)
         multiplier, stalled = self._scaled(state, u, fitness)

@@ -23,12 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.linalg import solve_triangular
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, fitted_deviations, floor, within_reach
 from jaxes.operators.cma import better_half, count, effective
+from jaxes.operators.linalg import solve_triangular
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.strategy import StopReason
@@ -144,7 +144,7 @@ class LMMAES(Controlled):
         """
         rates = self._shares(generation, vectors.dtype)
         scale, t, eye = jnp.prod(1 - rates), rates / (1 - rates), jnp.eye(len(rates), dtype=vectors.dtype)
-        mix = scale * t[:, None] * solve_triangular(eye - t[:, None] * jnp.tril(gram, -1), eye, lower=True, trans="T")
+        mix = scale * t[:, None] * solve_triangular(eye - t[:, None] * jnp.tril(gram, -1), eye, lower=True, transposed=True)
         mixed = _mul(mix, vectors)
         along = (2 * scale * vectors + _mul(gram, mixed)) * mixed
         # The sum as a product of matrices, which on a CPU takes a sixth of the time.

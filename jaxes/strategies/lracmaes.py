@@ -26,6 +26,7 @@ from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
 from jaxes.gaussian import diagonal, floor, outer
+from jaxes.operators.linalg import log_determinant
 from jaxes.pytree import assign, pytree, where
 from jaxes.strategies.cmaes import CMAESState, Factored, _mul
 
@@ -107,7 +108,7 @@ class LRACMAES(Factored):
         new = self._factored(told, _mul(_mul(state.root.T, covariance), state.root))
         # The scale of the matrix goes into the step size, which a smaller step of the mean wants larger.
         triangular = self.root == "cholesky"
-        volume = jnp.sum(jnp.log(diagonal(new.root))) if triangular else jnp.linalg.slogdet(new.root)[1]
+        volume = jnp.sum(jnp.log(diagonal(new.root))) if triangular else log_determinant(new.root)
         scale = jnp.exp(volume / d)
         scale = jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
         deviations = jnp.sqrt(diagonal(new.covariance)) / scale

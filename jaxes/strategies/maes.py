@@ -24,6 +24,7 @@ from jax import lax
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, finite, fitted_root, floor, outer, steps_and_normals
 from jaxes.operators.cma import parameters, relative_length
+from jaxes.operators.linalg import solve
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -78,7 +79,7 @@ class MAES(Controlled):
         weights = jnp.asarray(p.weights, u.dtype)[order]
         best = jnp.maximum(weights, 0)
         lengths = jnp.linalg.norm(state.matrix, axis=1)
-        y, z = steps_and_normals(state, u, lengths, lambda y: jnp.linalg.solve(state.matrix, y.T).T)
+        y, z = steps_and_normals(state, u, lengths, lambda y: solve(state.matrix, y.T).T)
 
         mean = state.mean + state.sigma * _mul(best, y)  # M9
         moved = _mul(best, z)

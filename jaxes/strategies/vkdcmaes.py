@@ -26,6 +26,7 @@ from jaxes.checks import check_integer
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, outer, reach
 from jaxes.operators.cma import parameters
+from jaxes.operators.linalg import eigh, qr
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 
@@ -129,15 +130,15 @@ class VkDCMAES(Controlled):
         (n, d), k, eps = u.shape, len(state.excess), float(jnp.finfo(u.dtype).eps)
         total = jnp.sum(jnp.square(u))
         if n < d:
-            values, axes = jnp.linalg.eigh(_mul(u, u.T))
+            values, axes = eigh(_mul(u, u.T))
             vectors = _mul(axes[:, n - k :].T, u)
         else:
-            values, axes = jnp.linalg.eigh(outer(u, u))
+            values, axes = eigh(outer(u, u))
             vectors = axes[:, d - k :].T
         values, vectors = values[len(values) - k :][::-1], vectors[::-1]
         known = values > eps * total
         vectors = jnp.where(known[:, None], vectors, 0)
-        vectors = jnp.linalg.qr(vectors.T)[0].T if k else vectors
+        vectors = qr(vectors.T)[0].T if k else vectors
         rest = jnp.maximum(total - jnp.sum(jnp.where(known, values, 0)), 0) / (d - k)
         excess = jnp.where(known, jnp.clip((values - rest) / (squared + rest), 0, 1 / eps), 0)
         scales = state.scales * jnp.sqrt(
