@@ -229,7 +229,7 @@ def test_the_shortest_axis_is_found(root, x64):
     strategy = CMAES(Box(-5.0, 5.0, shape=10), root=root)
     state = strategy.init(0)
     for _ in range(3):
-        state = strategy._factored(state, covariance)
+        state = strategy._factored(dataclasses.replace(state, covariance=covariance))
     np.testing.assert_allclose(np.abs(strategy._axis(state, 0)), 1e-3 * np.abs(turn[:, 3]), atol=1e-12)
     assert 1e6 / 10 <= strategy._condition(state) <= 1e6
 
@@ -243,15 +243,38 @@ def test_the_shortest_axis_is_followed():
     np.testing.assert_allclose(np.linalg.norm(state.shortest[0], axis=1), np.sqrt(variances[:, 0]), rtol=0.2)
 
 
+@pytest.mark.parametrize(("d", "lam", "period"), [(10, 10, 1), (20, 64, 1), (20, 12, 2), (40, 15, 4), (100, 64, 4)])
+def test_a_root_is_kept_while_its_matrix_changes_little(d, lam, period):
+    assert CMAES(Box(-5.0, 5.0, shape=d), lam=lam)._period(np.float32) == period
+    assert CMAES(Box(-5.0, 5.0, shape=d), lam=lam, lam_max=100)._period(np.float32) == period
+    assert CMAES(Box(-5.0, 5.0, shape=d), lam=lam, root="symmetric")._period(np.float32) == 1
+
+
+def test_a_root_is_as_old_as_that(x64):
+    strategy = CMAES(Box(-5.0, 5.0, shape=40), start=np.ones(40))
+    state, old = strategy.init(0), None
+    for generation in range(9):
+        x, state = strategy.ask(state)
+        state = strategy.tell(state, x, jax.vmap(ellipsoid(40))(x))
+        if generation % 4 == 0:
+            old = symmetric(state.covariance)
+        np.testing.assert_allclose(state.root.T @ state.root, old, atol=1e-12)
+
+
 def test_a_degenerate_matrix_keeps_the_old_root():
     strategy = CMAES(Box(-5.0, 5.0, shape=3))
     state = strategy.init(0)
-    broken = strategy._factored(state, jnp.full((3, 3), jnp.nan))
+
+    def factored(covariance):
+        return strategy._factored(dataclasses.replace(state, covariance=covariance))
+
+    broken = factored(jnp.full((3, 3), jnp.nan))
     np.testing.assert_array_equal(broken.covariance, jnp.eye(3))
-    indefinite = strategy._factored(state, jnp.diag(jnp.asarray([1.0, -1.0, 1.0])))
+    indefinite = factored(jnp.diag(jnp.asarray([1.0, -1.0, 1.0])))
     np.testing.assert_array_equal(indefinite.root, jnp.eye(3))
+    np.testing.assert_array_equal(indefinite.covariance, jnp.eye(3))
     np.testing.assert_array_equal(indefinite.shortest, state.shortest)
-    small = strategy._factored(state, 1e-10 * jnp.eye(3))
+    small = factored(1e-10 * jnp.eye(3))
     np.testing.assert_allclose(small.sigma * small.root, 1e-5 * jnp.eye(3), rtol=1e-5)
     np.testing.assert_allclose(small.covariance, jnp.eye(3), rtol=1e-5)
 

@@ -62,6 +62,12 @@ def test_what_has_no_lane_is_the_same_for_all():
     np.testing.assert_allclose(many, np.linalg.solve(np.triu(A[0, 0]), B[0]), rtol=2e-4, atol=2e-4)
 
 
+def test_one_dimension_is_enough():
+    for function in (linalg.cholesky, linalg.log_determinant, linalg.eigh, linalg.qr):
+        for result in jax.tree.leaves(jax.vmap(function)(jnp.ones((2, 1, 1)))):
+            np.testing.assert_array_equal(np.abs(result).ravel(), 0 if function is linalg.log_determinant else 1)
+
+
 def test_a_matrix_without_a_root_spoils_no_other():
     roots = jax.vmap(linalg.cholesky)(jnp.stack([jnp.eye(3), -jnp.eye(3)]))
     np.testing.assert_array_equal(roots[0], np.eye(3))

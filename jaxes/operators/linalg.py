@@ -57,7 +57,7 @@ def qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _in_parts(function: Callable[..., Any], operations: int) -> Callable[..., Any]:
     """A function of one lane's arrays that maps in parts over the lanes of a batch."""
-    part = -(-SHARED // operations)
+    part = -(-SHARED // max(operations, 1))
 
     @jax.custom_batching.custom_vmap
     def each(*arrays):

@@ -5,9 +5,10 @@ matrix by the samples' own (rank mu) and by the path of the mean (rank one), its
 Invariant to translation, rotation, scaling of the axes and monotone transforms of f. O(d**3) a generation.
 
 Reference: N. Hansen, The CMA Evolution Strategy: A Tutorial (2016), arXiv 1604.00772, Figure 6, with negative weights (active).
-Departures: by default the covariance matrix is factored by Cholesky, at a fraction of an eigendecomposition's time; the path of
-the step size then lives in coordinates that turn slowly (Krause, Arbones & Igel, NIPS 2016). The step size grows by a factor
-of e a generation at most, stays above what rounding resolves, and follows the path where no side of the box holds the mean.
+Departures: by default the covariance matrix is factored by Cholesky, in a fraction of an eigendecomposition's time, in every
+second or fourth generation only where it changes slowly (section B.2 postpones it, too; evaluations stay the same). The path of
+the step size then lives in coordinates that turn slowly (Krause, Arbones & Igel, NIPS 2016). The step size grows by a factor of
+e a generation at most, stays above what rounding resolves, and follows the path where no side of the box holds the mean.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from jaxes.operators.linalg import cholesky, eigh, solve, solve_triangular
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
-FOLLOWED = 4
-"""Generations from one look at the shortest axis to the next: the covariance matrix changes little in one."""
+SELDOM = 4
+"""Generations from one look at the shortest axis to the next, and at most from one root of the covariance matrix to another."""
 
 
 @pytree
@@ -74,7 +75,7 @@ class Factored(Controlled):
 
     def _fitted(self, state, steps, width):
         scale, root = fitted_root(steps, width)
-        return self._factored(dataclasses.replace(state, sigma=scale), _mul(root, root.T))
+        return self._factored(dataclasses.replace(state, sigma=scale, covariance=_mul(root, root.T)))
 
     def _points(self, state, z):
         return state.mean[None, :] + state.sigma * _mul(z, state.root)
@@ -121,43 +122,44 @@ class Factored(Controlled):
             z=unit * z,
         )
 
-    def _factored(self, state: Any, covariance: jax.Array) -> Any:
-        """The state with a covariance matrix and its root, in numbers that neither overflow nor vanish.
+    def _factored(self, state: Any) -> Any:
+        """The state with the root of its covariance matrix, both in numbers that neither overflow nor vanish.
 
-        Where there is no root, the old matrix stays.
+        Where there is no root, the old one stays, and the matrix goes back to what that is a root of.
         """
-        # What is not read would drift off, to infinity after convergence.
-        covariance = jnp.triu(covariance)
-        largest = diagonal(covariance).max()
+        largest = diagonal(state.covariance).max()
         scale = jnp.where((largest > 1e8) | (largest < 1e-8), largest, 1)
-        covariance = covariance / scale
-        eps = jnp.finfo(covariance.dtype).eps
+        covariance = state.covariance / scale
         if self.root == "cholesky":
-            lower = cholesky(covariance)
-            root, usable = lower.T, jnp.isfinite(diagonal(lower)).all()
+            root = cholesky(covariance).T
 
             def followed(axis):
-                # A step of power iteration with C^-1; its length is exactly the deviation along its direction.
-                half = solve_triangular(lower, axis, lower=True)
-                whole = solve_triangular(lower, half, lower=True, transposed=True)
+                # A step of power iteration with C^-1; this is exactly the deviation along its vector.
+                half = solve_triangular(root.T, axis, lower=True)
+                whole = solve_triangular(root, half)
                 return jnp.linalg.norm(half) / jnp.sum(jnp.square(whole)) * whole
 
-            due = (state.generation % FOLLOWED == 0) | (scale != 1)
-            shortest = where_due(due, followed, state.shortest)
+            shortest = where_due((state.generation % SELDOM == 0) | (scale != 1), followed, state.shortest)
         else:
             values, vectors = eigh(covariance)
-            axes = jnp.sqrt(jnp.maximum(values, eps * values.max()))
+            least = jnp.finfo(values.dtype).eps * values.max()
+            axes = jnp.sqrt(jnp.maximum(values, least))
             # Rounding may leave no positive definite matrix; then the nearest one is remembered.
-            definite = values.min() >= eps * values.max()
-            covariance = jnp.where(definite, covariance, _mul(vectors * jnp.square(axes)[None, :], vectors.T))
+            nearest = _mul(vectors * jnp.square(axes)[None, :], vectors.T)
+            covariance = jnp.where(values.min() >= least, covariance, nearest)
             root, shortest = _mul(vectors * axes[None, :], vectors.T), axes[0] * vectors[:, 0]
-            usable = jnp.isfinite(shortest).all()  # which it is not where the root is not
-        usable = usable & (scale > 0)
-        new = {"covariance": covariance, "root": root, "shortest": shortest}
-        new = {name: jnp.where(usable, array, getattr(state, name)) for name, array in new.items()}
+        usable = jnp.isfinite(diagonal(root)).all() & jnp.isfinite(shortest).all() & (scale > 0)
+        root, shortest = (jnp.where(usable, new, old) for new, old in ((root, state.root), (shortest, state.shortest)))
+        covariance = where_due(~usable, lambda _: _mul(root.T, root), covariance)
         scale = jnp.where(usable, jnp.sqrt(scale), 1)
-        sigma = floor(state.sigma * scale, state.mean, jnp.sqrt(diagonal(new["covariance"])))
-        return dataclasses.replace(state, **new, sigma=sigma, path_c=state.path_c / scale)
+        return dataclasses.replace(
+            state,
+            covariance=covariance,
+            root=root,
+            shortest=shortest,
+            sigma=state.sigma * scale,
+            path_c=state.path_c / scale,
+        )
 
     def _deviations(self, state):
         return state.sigma * jnp.sqrt(diagonal(state.covariance))
@@ -184,10 +186,26 @@ class CMAES(Factored):
     _: KW_ONLY
     lam_max: int | None = static(default=None)
 
+    def _period(self, dtype: Any) -> Any:
+        """Generations from one root of the covariance matrix to the next, in which it changes by less than a twentieth."""
+        if self.root == "symmetric":
+            return 1
+        p = parameters(self.space.dimension, *self._rows(dtype))
+        change = 20 * (p.c_1 + p.c_mu)
+        if isinstance(change, float):
+            return next(n for n in (SELDOM, 2, 1) if n * change < 1 or n == 1)
+        return jnp.where(SELDOM * change < 1, SELDOM, jnp.where(2 * change < 1, 2, 1)).astype(jnp.int32)
+
     def _learn(self, state, u, fitness):
         told, kept, c_1, weights, y, _ = self._proposed(state, u, fitness)
         rank_one = c_1 * told.path_c[:, None] * told.path_c[None, :]
-        return self._factored(told, kept * state.covariance + rank_one + outer(weights[:, None] * y, y))  # 47
+        covariance = kept * state.covariance + rank_one + outer(weights[:, None] * y, y)  # 47
+        # What is not read would drift off, to infinity after convergence.
+        told = dataclasses.replace(told, covariance=jnp.triu(covariance))
+        period = self._period(u.dtype)
+        always = isinstance(period, int) and period == 1
+        told = self._factored(told) if always else where_due(state.generation % period == 0, self._factored, told)
+        return dataclasses.replace(told, sigma=floor(told.sigma, told.mean, jnp.sqrt(diagonal(told.covariance))))
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -105,7 +105,7 @@ class LRACMAES(Factored):
         mean = state.mean + rate_mean.eta * (told.mean - state.mean)
         covariance = eye + rate_covariance.eta * by_covariance
         told = dataclasses.replace(told, mean=mean, sigma=state.sigma, rate_mean=rate_mean, rate_covariance=rate_covariance)
-        new = self._factored(told, _mul(_mul(state.root.T, covariance), state.root))
+        new = self._factored(dataclasses.replace(told, covariance=_mul(_mul(state.root.T, covariance), state.root)))
         # The scale of the matrix goes into the step size, which a smaller step of the mean wants larger.
         triangular = self.root == "cholesky"
         volume = jnp.sum(jnp.log(diagonal(new.root))) if triangular else log_determinant(new.root)
