@@ -40,7 +40,7 @@ class CMAESState(GaussianState):
 
     sigma: jax.Array  # () step size
     covariance: jax.Array  # (d, d) C, of which the upper triangle counts
-    root: jax.Array  # (d, d) R, R^T R = C: triangular or symmetric. A sample is R^T z
+    root: jax.Array  # (d, d) R, R^T R = C as it was when last factored: triangular or symmetric. A sample is R^T z
     shortest: jax.Array  # (d,) about a standard deviation along the shortest principal axis of C
     path_sigma: jax.Array  # (d,)
     path_c: jax.Array  # (d,)
