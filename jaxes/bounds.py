@@ -261,11 +261,9 @@ class Resample(Nearest):
             attempt, _, left = carry
             return (attempt <= self.attempts) & any_lane(left.any())
 
-        # The first draw is an attempt like the others: drawing is traced and compiled once.
-        draw = jax.jit(draw, inline=True)
-        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(draw, jnp.int32(0)))
-        left = jnp.ones((nothing[0].shape[0], 1), bool)
-        return lax.while_loop(go_on, again, (jnp.int32(0), nothing, left))[1]
+        draw = jax.jit(draw, inline=True)  # traced once
+        first = draw(jnp.int32(0))
+        return lax.while_loop(go_on, again, (jnp.int32(1), first, outside(first[0])))[1]
 
 
 def _inside(mean, sigma, lower, upper):

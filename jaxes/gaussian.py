@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 
 from jaxes import random
 from jaxes.bounds import Bounds, Resample, Source, representable
-from jaxes.branch import any_lane
+from jaxes.branch import any_lane, where_due
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.linalg import cholesky, solve_triangular
 from jaxes.operators.sampling import SAMPLINGS, normal_vectors
@@ -155,16 +155,20 @@ class Gaussian(Strategy):
     def _points(self, state: Any, z: jax.Array) -> jax.Array:
         """The samples (lam, d), in units of sigma, of standard normal z (lam, d)."""
 
+    def _steps(self, state: Any, u: jax.Array) -> Any:
+        """What `_learn` makes of points u (lam, d), in units of sigma: themselves, or a pytree of (lam, k)."""
+        return u
+
     @abc.abstractmethod
-    def _learn(self, state: Any, u: jax.Array, fitness: jax.Array) -> Any:
-        """The next state from points (lam, d), in units of sigma, and their fitness (lam,), which holds no NaN."""
+    def _learn(self, state: Any, steps: Any, fitness: jax.Array) -> Any:
+        """The next state from `_steps` of points, and their fitness (lam,), which holds no NaN."""
 
     @abc.abstractmethod
     def _deviations(self, state: Any) -> jax.Array:
         """(d,) the standard deviation of every coordinate of what would be sampled next, in units of sigma."""
 
     def _known(self, state: Any, z: jax.Array) -> Any:
-        """A pytree of (lam, k) that `_learn` finds in `state.known`, of the z (lam, d) of the samples. What is told may have
+        """A pytree of (lam, k) that `_steps` finds in `state.known`, of the z (lam, d) of the samples. What is told may have
         been moved since."""
         return None
 
@@ -322,12 +326,19 @@ class Gaussian(Strategy):
         points = representable(self.bounds.learnt(x, state.drawn, lower, upper))  # a huge box's may have overflown
         unit = self._unit()[None, :]
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
-        told = learn(state, points / unit, fitness)
+        steps = self._steps(state, points / unit)
+        told = learn(state, steps, fitness)
         mean, deviations = representable(told.mean[None, :] * unit), self._deviations(state)[None, :] * unit
         confined = self.bounds.confined(mean, deviations, lower, upper)
         if confined is not mean:
             if self.AVERAGES:  # of the first lesson, only the mean is computed
-                told = learn(state, representable(points - (mean - confined)) / unit, fitness)
+
+                def moved(_: Any) -> Any:
+                    return self._steps(state, representable(points - (mean - confined)) / unit)
+
+                # What is known of the samples holds as long as their mean is where it was.
+                steps = moved(steps) if state.known is None else where_due(jnp.any(confined != mean), moved, steps)
+                told = learn(state, steps, fitness)
             told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
         best = fitness.min()
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)

@@ -89,15 +89,17 @@ class Factored(Controlled):
             return solve_triangular(state.root.T, y.T, lower=True).T
         return solve(state.root, y.T).T
 
-    def _proposed(self, state: Any, u: jax.Array, fitness: jax.Array) -> Proposal:
-        """What CMA-ES learns from points (lam, d) and their fitness (lam,)."""
-        d = self.space.dimension
-        p = parameters(d, *self._rows(u.dtype))
-        order = ranks(fitness)
-        w = jnp.asarray(p.weights, u.dtype)[order]
-        best = jnp.maximum(w, 0)
+    def _steps(self, state, u):
         lengths = jnp.sqrt(diagonal(state.covariance))
-        y, z = steps_and_normals(state, u, lengths, lambda y: self._solved(state, y))
+        return steps_and_normals(state, u, lengths, lambda y: self._solved(state, y))
+
+    def _proposed(self, state: Any, steps: Any, fitness: jax.Array) -> Proposal:
+        """What CMA-ES learns from steps y and the z that they are made of, each (lam, d), and their fitness (lam,)."""
+        (y, z), d = steps, self.space.dimension
+        p = parameters(d, *self._rows(y.dtype))
+        order = ranks(fitness)
+        w = jnp.asarray(p.weights, y.dtype)[order]
+        best = jnp.maximum(w, 0)
 
         mean = state.mean + state.sigma * _mul(best, y)  # 42
         moved = _mul(best, z)
@@ -106,11 +108,11 @@ class Factored(Controlled):
         growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length - 1), order, fitness, moved)  # 44
         sigma = state.sigma * jnp.exp(growth)
 
-        age = 2 * (state.generation + 1).astype(u.dtype)
+        age = 2 * (state.generation + 1).astype(y.dtype)
         unstalled = length < (1.4 + 2 / (d + 1)) * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
         step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
-        unit = d**0.5 / jnp.maximum(jnp.linalg.norm(z, axis=1), float(jnp.finfo(u.dtype).tiny) ** 0.25)
+        unit = d**0.5 / jnp.maximum(jnp.linalg.norm(z, axis=1), float(jnp.finfo(y.dtype).tiny) ** 0.25)
         unit = jnp.where(w >= 0, 1, unit)[:, None]  # 46, here the vectors instead of their weights
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         return Proposal(
@@ -196,13 +198,13 @@ class CMAES(Factored):
             return next(n for n in (SELDOM, 2, 1) if n * change < 1 or n == 1)
         return jnp.where(SELDOM * change < 1, SELDOM, jnp.where(2 * change < 1, 2, 1)).astype(jnp.int32)
 
-    def _learn(self, state, u, fitness):
-        told, kept, c_1, weights, y, _ = self._proposed(state, u, fitness)
+    def _learn(self, state, steps, fitness):
+        told, kept, c_1, weights, y, _ = self._proposed(state, steps, fitness)
         rank_one = c_1 * told.path_c[:, None] * told.path_c[None, :]
         covariance = kept * state.covariance + rank_one + outer(weights[:, None] * y, y)  # 47
         # What is not read would drift off, to infinity after convergence.
         told = dataclasses.replace(told, covariance=jnp.triu(covariance))
-        period = self._period(u.dtype)
+        period = self._period(y.dtype)
         always = isinstance(period, int) and period == 1
         told = self._factored(told) if always else where_due(state.generation % period == 0, self._factored, told)
         return dataclasses.replace(told, sigma=floor(told.sigma, told.mean, jnp.sqrt(diagonal(told.covariance))))

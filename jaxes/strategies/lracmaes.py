@@ -92,9 +92,9 @@ class LRACMAES(Factored):
         }
         return LRACMAESState(**vars(begun), **rates)
 
-    def _learn(self, state, u, fitness):
-        told, kept, c_1, weights, _, z = self._proposed(state, u, fitness)
-        d, eye = self.space.dimension, jnp.eye(self.space.dimension, dtype=u.dtype)
+    def _learn(self, state, steps, fitness):
+        told, kept, c_1, weights, _, z = self._proposed(state, steps, fitness)
+        d, eye = self.space.dimension, jnp.eye(self.space.dimension, dtype=z.dtype)
         # In coordinates of the old distribution: its matrix is 1, and the new one is what follows.
         path, by_mean = self._solved(state, jnp.stack([told.path_c, (told.mean - state.mean) / state.sigma]))
         covariance = kept * eye + c_1 * path[:, None] * path[None, :] + outer(weights[:, None] * z, z)

@@ -73,13 +73,16 @@ class MAES(Controlled):
     def _known(self, state, z):
         return _mul(z, state.matrix.T), z
 
-    def _learn(self, state, u, fitness):
-        p = parameters(self.space.dimension, *self._rows(u.dtype))
-        order = ranks(fitness)
-        weights = jnp.asarray(p.weights, u.dtype)[order]
-        best = jnp.maximum(weights, 0)
+    def _steps(self, state, u):
         lengths = jnp.linalg.norm(state.matrix, axis=1)
-        y, z = steps_and_normals(state, u, lengths, lambda y: solve(state.matrix, y.T).T)
+        return steps_and_normals(state, u, lengths, lambda y: solve(state.matrix, y.T).T)
+
+    def _learn(self, state, steps, fitness):
+        y, z = steps
+        p = parameters(self.space.dimension, *self._rows(y.dtype))
+        order = ranks(fitness)
+        weights = jnp.asarray(p.weights, y.dtype)[order]
+        best = jnp.maximum(weights, 0)
 
         mean = state.mean + state.sigma * _mul(best, y)  # M9
         moved = _mul(best, z)
@@ -91,7 +94,7 @@ class MAES(Controlled):
         total = 1.0
         if self.active:
             total = p.total
-            unit = state.mean.shape[0] / jnp.maximum(jnp.sum(z * z, axis=1), float(jnp.finfo(u.dtype).tiny) ** 0.5)
+            unit = state.mean.shape[0] / jnp.maximum(jnp.sum(z * z, axis=1), float(jnp.finfo(y.dtype).tiny) ** 0.5)
             weights = jnp.where(weights >= 0, weights, weights * unit)  # the tutorial's 46: M stays regular
         else:
             weights = best
