@@ -234,10 +234,11 @@ def test_the_shortest_axis_is_found(root, x64):
     assert 1e6 / 10 <= strategy._condition(state) <= 1e6
 
 
-def test_the_shortest_axis_is_followed():
-    """A generation's step of power iteration is enough while a run learns an ellipsoid's axes, in single precision too."""
-    strategy = CMAES(Box(-5.0, 5.0, shape=10))
-    state = runs_of(strategy, [ellipsoid(10)], 8, 300, stop={"converged": False}).state
+@pytest.mark.parametrize(("d", "generations"), [(10, 300), (20, 700)])
+def test_the_shortest_axis_is_followed(d, generations):
+    """A step of power iteration at every fourth root is enough while axes are learnt, in single precision too."""
+    strategy = CMAES(Box(-5.0, 5.0, shape=d))
+    state = runs_of(strategy, [ellipsoid(d)], 8, generations, stop={"converged": False}).state
     variances = np.linalg.eigvalsh(symmetric(np.asarray(state.covariance[0], np.float64)))
     assert (variances[:, -1] > 1e4 * variances[:, 0]).all()
     np.testing.assert_allclose(np.linalg.norm(state.shortest[0], axis=1), np.sqrt(variances[:, 0]), rtol=0.2)

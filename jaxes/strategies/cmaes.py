@@ -31,7 +31,7 @@ from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
 SELDOM = 4
-"""Generations from one look at the shortest axis to the next, and at most from one root of the covariance matrix to another."""
+"""Roots of the covariance matrix from one look at the shortest axis to the next; at most, generations from root to root."""
 
 
 @pytree
@@ -124,6 +124,10 @@ class Factored(Controlled):
             z=unit * z,
         )
 
+    def _period(self, dtype: Any) -> Any:
+        """Generations from one root of the covariance matrix to the next."""
+        return 1
+
     def _factored(self, state: Any) -> Any:
         """The state with the root of its covariance matrix, both in numbers that neither overflow nor vanish.
 
@@ -141,7 +145,8 @@ class Factored(Controlled):
                 whole = solve_triangular(root, half)
                 return jnp.linalg.norm(half) / jnp.sum(jnp.square(whole)) * whole
 
-            shortest = where_due((state.generation % SELDOM == 0) | (scale != 1), followed, state.shortest)
+            due = state.generation % (SELDOM * self._period(root.dtype)) == 0
+            shortest = where_due(due | (scale != 1), followed, state.shortest)
         else:
             values, vectors = eigh(covariance)
             least = jnp.finfo(values.dtype).eps * values.max()
@@ -189,7 +194,7 @@ class CMAES(Factored):
     lam_max: int | None = static(default=None)
 
     def _period(self, dtype: Any) -> Any:
-        """Generations from one root of the covariance matrix to the next, in which it changes by less than a twentieth."""
+        """In which the matrix changes by less than a twentieth."""
         if self.root == "symmetric":
             return 1
         p = parameters(self.space.dimension, *self._rows(dtype))
