@@ -1,6 +1,7 @@
 """Strict JAX for all tests: no silent promotion of ranks or dtypes."""
 
 import contextlib
+import gc
 import os
 import pathlib
 import signal
@@ -34,6 +35,11 @@ def _options_or_quick_ones(*args: typing.Any, **options: typing.Any) -> typing.A
 
 if _options is not None:
     jax._src.compiler.get_compile_options = _options_or_quick_ones
+
+
+# Tracing makes millions of small objects, which Python would look through for rings again and again: a tenth of all time.
+gc.freeze()
+gc.set_threshold(200_000, 20, 100)
 
 
 def pytest_configure(config):

@@ -53,7 +53,7 @@ class Proposal(NamedTuple):
     kept: jax.Array  # ()
     c_1: Any
     weights: jax.Array  # (lam,) c_mu w
-    y: jax.Array  # (lam, d) the steps, those of negative weight of the length that they are to have
+    y: jax.Array  # (lam, d) the steps
     z: jax.Array  # (lam, d) what the steps are made of, R^T z = y
 
 
@@ -112,16 +112,15 @@ class Factored(Controlled):
         unstalled = length < (1.4 + 2 / (d + 1)) * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
         step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
-        unit = d**0.5 / jnp.maximum(jnp.linalg.norm(z, axis=1), float(jnp.finfo(y.dtype).tiny) ** 0.25)
-        unit = jnp.where(w >= 0, 1, unit)[:, None]  # 46, here the vectors instead of their weights
+        unit = d / jnp.maximum(jnp.sum(jnp.square(z), axis=1), float(jnp.finfo(y.dtype).tiny) ** 0.5)
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         return Proposal(
             told=dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=path_sigma, path_c=path_c, control=control),
             kept=1 + lost - p.c_1 - p.c_mu * p.total,
             c_1=p.c_1,
-            weights=p.c_mu * w,
-            y=unit * y,
-            z=unit * z,
+            weights=p.c_mu * jnp.where(w >= 0, w, w * unit),  # 46
+            y=y,
+            z=z,
         )
 
     def _period(self, dtype: Any) -> Any:
