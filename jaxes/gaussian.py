@@ -155,20 +155,20 @@ class Gaussian(Strategy):
     def _points(self, state: Any, z: jax.Array) -> jax.Array:
         """The samples (lam, d), in units of sigma, of standard normal z (lam, d)."""
 
-    def _steps(self, state: Any, u: jax.Array) -> Any:
-        """What `_learn` makes of points u (lam, d), in units of sigma: themselves, or a pytree of (lam, k)."""
+    def _seen(self, state: Any, u: jax.Array) -> Any:
+        """What `_learn` is shown of points u (lam, d), in units of sigma: themselves, or a pytree of (lam, k)."""
         return u
 
     @abc.abstractmethod
-    def _learn(self, state: Any, steps: Any, fitness: jax.Array) -> Any:
-        """The next state from `_steps` of points, and their fitness (lam,), which holds no NaN."""
+    def _learn(self, state: Any, seen: Any, fitness: jax.Array) -> Any:
+        """The next state from `_seen` of points, and their fitness (lam,), which holds no NaN."""
 
     @abc.abstractmethod
     def _deviations(self, state: Any) -> jax.Array:
         """(d,) the standard deviation of every coordinate of what would be sampled next, in units of sigma."""
 
     def _known(self, state: Any, z: jax.Array) -> Any:
-        """A pytree of (lam, k) that `_steps` finds in `state.known`, of the z (lam, d) of the samples. What is told may have
+        """A pytree of (lam, k) that `_seen` finds in `state.known`, of the z (lam, d) of the samples. What is told may have
         been moved since."""
         return None
 
@@ -326,19 +326,19 @@ class Gaussian(Strategy):
         points = representable(self.bounds.learnt(x, state.drawn, lower, upper))  # a huge box's may have overflown
         unit = self._unit()[None, :]
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
-        steps = self._steps(state, points / unit)
-        told = learn(state, steps, fitness)
+        seen = self._seen(state, points / unit)
+        told = learn(state, seen, fitness)
         mean, deviations = representable(told.mean[None, :] * unit), self._deviations(state)[None, :] * unit
         confined = self.bounds.confined(mean, deviations, lower, upper)
         if confined is not mean:
             if self.AVERAGES:  # of the first lesson, only the mean is computed
 
                 def moved(_: Any) -> Any:
-                    return self._steps(state, representable(points - (mean - confined)) / unit)
+                    return self._seen(state, representable(points - (mean - confined)) / unit)
 
                 # What is known of the samples holds as long as their mean is where it was.
-                steps = moved(steps) if state.known is None else where_due(jnp.any(confined != mean), moved, steps)
-                told = learn(state, steps, fitness)
+                seen = moved(seen) if state.known is None else where_due(jnp.any(confined != mean), moved, seen)
+                told = learn(state, seen, fitness)
             told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
         best = fitness.min()
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)

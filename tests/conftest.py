@@ -17,7 +17,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Of tests that are marked `quick`: XLA takes half the time for programs that are slower and round otherwise, on CPUs alone.
-QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
+QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
 QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
 
 # A setting that JAX keeps programs apart by, and that does nothing else here: what was made quickly serves no other test.
@@ -82,6 +82,7 @@ def _compiled_programs_are_let_go():
     maps = pathlib.Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -48,7 +48,11 @@ def checks():
     yield "a sweep", swept, jaxes.sweep(strategy, exact, 0, 50, devices=8, **grid).runs
     yield "a sweep in chunks", swept, jaxes.sweep(strategy, exact, 0, 50, devices=8, chunk=10, **grid).runs
 
-    restarts = {"strategy": jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop"), "runs": 9, "stop": {"evaluations": 1500}}
+    restarts = {
+        "strategy": jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop", doublings=3),
+        "runs": 9,
+        "stop": {"evaluations": 1500},
+    }
     expected = jaxes.minimize(exact, devices=4, **restarts)
     assert np.all(np.asarray(expected.stop_reason) == jaxes.StopReason.EVALUATIONS)
     for name, first, then in (("a sweep", 8, 3), ("a sweep", 3, None), ("restarts", 4, 4)):

@@ -58,7 +58,7 @@ def test_the_same_call_goes_on(tmp_path):
 
 def test_runs_of_several_stages_go_on_together_with_those_they_were_gathered_with(tmp_path, monkeypatch):
     monkeypatch.setattr(jaxes.batch, "WORTH", 0.0)  # in narrower batches
-    strategy = jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop")
+    strategy = jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop", doublings=3)
     call = {"strategy": strategy, "runs": 9, "stop": {"evaluations": 900}, "history": 5}
     expected = jaxes.minimize(exact, **call)
     checkpoint = jaxes.Checkpoint(tmp_path, generations=3)

@@ -27,6 +27,8 @@ SOME = (
     *("CMAES", "CMAES of a value", "MAES passive", "JDE"),
 )
 some = pytest.mark.parametrize("name", SOME, scope="module")
+# What takes long, of each kind: those whose steps are products of matrices, mutations coordinate by coordinate, differences.
+few = pytest.mark.parametrize("name", ["default", "mutation rate", "CMAES of a value", "JDE"], scope="module")
 # SHADE's memory weighs by how much fitness improved.
 ranking = pytest.mark.parametrize("name", [name for name in VARIANTS if name != "SHADE"], scope="module")
 
@@ -116,7 +118,7 @@ def test_no_candidate_leaves_its_box(name):
     leaves_no_box(name)
 
 
-@some
+@few
 @pytest.mark.quick(False)
 def test_no_candidate_leaves_its_box_as_users_compile_it(name):
     leaves_no_box(name)
@@ -165,11 +167,17 @@ def by_hand(strategy, key, generations):
 
 @some
 @pytest.mark.quick(False)  # of equal numbers, as users compile it
-def test_by_hand_is_run_and_compiled_is_not_compiled(name):
+def test_by_hand_is_run(name):
+    strategy = make(name, box())
+    compare = assert_same if isinstance(strategy, ES) else functools.partial(close, atol=1e-5)
+    compare(learnt(by_hand(strategy, 7, 3)), learnt(alone(strategy, 7, 3).state))
+
+
+@few
+@pytest.mark.quick(False)  # of equal numbers, as users compile it
+def test_compiled_is_not_compiled(name):
     strategy = make(name, box())
     compiled = by_hand(strategy, 7, 3)
-    compare = assert_same if isinstance(strategy, ES) else functools.partial(close, atol=1e-5)
-    compare(learnt(compiled), learnt(alone(strategy, 7, 3).state))
     with compiled_quickly(), jax.disable_jit():  # each operation alone is compiled nevertheless
         plain = by_hand(strategy, 7, 3)
     close(learnt(plain), learnt(compiled), atol=1e-5)

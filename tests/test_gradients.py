@@ -522,7 +522,7 @@ def test_restarts_follow_the_schedule_of_sigma():
     """The first run is the strategy's own; later ones have it times a factor."""
     schedule = Schedule(optax.exponential_decay, init_value=0.5, transition_steps=5, decay_rate=0.5)
     strategy = OpenAIES(box(3), lam=8, sigma=schedule)
-    alone, first = (run(s, shifted_sphere, 0, 30, history=True).history for s in (strategy, Restart(strategy)))
+    alone, first = (run(s, shifted_sphere, 0, 30, history=True).history for s in (strategy, Restart(strategy, doublings=1)))
     np.testing.assert_array_equal(first.step_size, alone.step_size)
     np.testing.assert_allclose(first.best, alone.best, rtol=1e-5)
     smaller = run(strategy.rescaled(jnp.float32(0.25)), shifted_sphere, 0, 30, history=True).history

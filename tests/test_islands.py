@@ -212,6 +212,7 @@ def test_a_run_ends_when_all_islands_have_a_reason():
     assert islands.fitness_range(state) == 4
 
 
+@pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_restarts_and_averages_go_around_it():
     averages = run(Reevaluate(SMALL, times=2), exact, 1, 20)
     assert_same(averages.state, run(SMALL, exact, 1, 20).state)

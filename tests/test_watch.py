@@ -88,7 +88,7 @@ LINES = {
     "ES": (STRATEGY, "sigma"),
     "CMAES": (jaxes.CMAES(box()), "axis ratio  sigma  min std  max std"),
     "DE": (jaxes.DE(box(), lam=8), "dx  df"),
-    "Restart": (jaxes.Restart(jaxes.CMAES(box())), "runs  lam  sigma"),
+    "Restart": (jaxes.Restart(jaxes.CMAES(box()), doublings=1), "runs  lam  sigma"),
 }
 
 

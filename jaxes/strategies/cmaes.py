@@ -89,7 +89,7 @@ class Factored(Controlled):
             return solve_triangular(state.root.T, y.T, lower=True).T
         return solve(state.root, y.T).T
 
-    def _steps(self, state, u):
+    def _seen(self, state, u):
         lengths = jnp.sqrt(diagonal(state.covariance))
         return steps_and_normals(state, u, lengths, lambda y: self._solved(state, y))
 

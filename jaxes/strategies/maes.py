@@ -73,7 +73,7 @@ class MAES(Controlled):
     def _known(self, state, z):
         return _mul(z, state.matrix.T), z
 
-    def _steps(self, state, u):
+    def _seen(self, state, u):
         lengths = jnp.linalg.norm(state.matrix, axis=1)
         return steps_and_normals(state, u, lengths, lambda y: solve(state.matrix, y.T).T)
 
