@@ -85,7 +85,7 @@ class LMMAES(Controlled):
 
     def _points(self, state, z):
         scale = jnp.prod(1 - self._shares(state.generation, z.dtype))
-        steps = scale * z + _mul(_mul(_mul(z, state.vectors.T), state.mix), state.vectors)
+        steps = scale * z + _mul(_mul(_mul(z, _transposed(state.vectors)), state.mix), state.vectors)
         return state.mean[None, :] + state.sigma * steps
 
     def _learn(self, state, u, fitness):
@@ -108,7 +108,7 @@ class LMMAES(Controlled):
         growth, control = self._growth(state, c_sigma / 2 * (squared - 1), order, fitness, z)
         sigma = state.sigma * jnp.exp(growth)
 
-        gram = _mul(vectors, vectors.T)
+        gram = _mul(vectors, _transposed(vectors))
         mix, lengths = self._multiplied(vectors, gram, state.generation + 1)
         return dataclasses.replace(
             state,
@@ -164,6 +164,11 @@ class LMMAES(Controlled):
 
     def _deviations(self, state):
         return state.sigma * state.lengths
+
+
+def _transposed(vectors: jax.Array) -> jax.Array:
+    """(d, m) of (m, d), to multiply by: of few numbers, XLA on a CPU does so several times as fast if they are in memory."""
+    return lax.optimization_barrier(vectors.T) if vectors.size <= 256 else vectors.T
 
 
 def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
