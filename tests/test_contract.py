@@ -27,7 +27,7 @@ SOME = (
     *("CMAES", "CMAES of a value", "MAES passive", "JDE"),
 )
 some = pytest.mark.parametrize("name", SOME, scope="module")
-# What takes long, of each kind: those whose steps are products of matrices, mutations coordinate by coordinate, differences.
+# For what takes long: one variant of each kind of step.
 few = pytest.mark.parametrize("name", ["default", "mutation rate", "CMAES of a value", "JDE"], scope="module")
 # SHADE's memory weighs by how much fitness improved.
 ranking = pytest.mark.parametrize("name", [name for name in VARIANTS if name != "SHADE"], scope="module")

@@ -105,6 +105,13 @@ def length(d: Any) -> Any:
     return d**0.5 * (1 - 1 / (4 * d) + 1 / (21 * d * d))
 
 
+def bounded(weights: jax.Array, z: jax.Array) -> jax.Array:
+    """Weights (lam,) of which the negative ones are for steps of the expected length, not of that of their standard normal z
+    (lam, d): a long step would make the covariance matrix indefinite (eq. 46)."""
+    least = float(jnp.finfo(z.dtype).tiny) ** 0.5
+    return jnp.where(weights >= 0, weights, weights * (z.shape[1] / jnp.maximum(jnp.sum(z * z, axis=1), least)))
+
+
 def relative_length(path: jax.Array, free: jax.Array) -> jax.Array:
     """() the length of a path (d,) over what is expected of a random walk's, both in the coordinates that are free (d,)."""
     return jnp.linalg.norm(jnp.where(free, path, 0)) / length(count(free, path.dtype))

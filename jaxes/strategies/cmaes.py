@@ -25,7 +25,7 @@ from jaxes.branch import where_due
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, diagonal, fitted_root, floor, outer, steps_and_normals
-from jaxes.operators.cma import parameters, relative_length
+from jaxes.operators.cma import bounded, parameters, relative_length
 from jaxes.operators.linalg import cholesky, eigh, solve, solve_triangular
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -52,7 +52,7 @@ class Proposal(NamedTuple):
     told: Any  # the state with a new mean, step size and paths, and the old covariance matrix
     kept: jax.Array  # ()
     c_1: Any
-    weights: jax.Array  # (lam,) c_mu w
+    weights: jax.Array  # (lam,) c_mu w, the negative ones of eq. 46
     y: jax.Array  # (lam, d) the steps
     z: jax.Array  # (lam, d) what the steps are made of, R^T z = y
 
@@ -112,13 +112,12 @@ class Factored(Controlled):
         unstalled = length < (1.4 + 2 / (d + 1)) * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
         step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
-        unit = d / jnp.maximum(jnp.sum(jnp.square(z), axis=1), float(jnp.finfo(y.dtype).tiny) ** 0.5)
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         return Proposal(
             told=dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=path_sigma, path_c=path_c, control=control),
             kept=1 + lost - p.c_1 - p.c_mu * p.total,
             c_1=p.c_1,
-            weights=p.c_mu * jnp.where(w >= 0, w, w * unit),  # 46
+            weights=p.c_mu * bounded(w, z),
             y=y,
             z=z,
         )
@@ -193,7 +192,7 @@ class CMAES(Factored):
     lam_max: int | None = static(default=None)
 
     def _period(self, dtype: Any) -> Any:
-        """In which the matrix changes by less than a twentieth."""
+        """Generations from one root to the next, in which the matrix changes by less than a twentieth."""
         if self.root == "symmetric":
             return 1
         p = parameters(self.space.dimension, *self._rows(dtype))

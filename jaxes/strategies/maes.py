@@ -23,7 +23,7 @@ from jax import lax
 
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, finite, fitted_root, floor, outer, steps_and_normals
-from jaxes.operators.cma import parameters, relative_length
+from jaxes.operators.cma import bounded, parameters, relative_length
 from jaxes.operators.linalg import solve
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
@@ -94,8 +94,7 @@ class MAES(Controlled):
         total = 1.0
         if self.active:
             total = p.total
-            unit = state.mean.shape[0] / jnp.maximum(jnp.sum(z * z, axis=1), float(jnp.finfo(y.dtype).tiny) ** 0.5)
-            weights = jnp.where(weights >= 0, weights, weights * unit)  # the tutorial's 46: M stays regular
+            weights = bounded(weights, z)
         else:
             weights = best
         matrix = (
