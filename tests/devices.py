@@ -49,7 +49,7 @@ def checks():
     yield "a sweep in chunks", swept, jaxes.sweep(strategy, exact, 0, 50, devices=8, chunk=10, **grid).runs
 
     restarts = {
-        "strategy": jaxes.Restart(jaxes.CMAES(box(2), lam=6), policy="ipop", doublings=3),
+        "strategy": jaxes.Restart(jaxes.SNES(box(2), lam=6), policy="ipop", doublings=2),
         "runs": 9,
         "stop": {"evaluations": 1500},
     }

@@ -27,7 +27,7 @@ import jaxes
 GENERATIONS = 40
 SPACE = jaxes.Box(-2.0, 2.0, shape=(3,))
 WRAPPED = {
-    "Restart": lambda: jaxes.Restart(jaxes.CMAES(SPACE), policy="bipop", doublings=2),
+    "Restart": lambda: jaxes.Restart(jaxes.SNES(SPACE), policy="bipop", doublings=2),
     "Portfolio": lambda: jaxes.Portfolio(SPACE),
     "Reevaluate": lambda: jaxes.Reevaluate(jaxes.SNES(SPACE), times=2),
 }

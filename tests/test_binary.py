@@ -108,7 +108,7 @@ def test_instances_are_one_program():
 
 def test_it_is_minimised():
     problem = binary(problems.sphere(2), 8)
-    result = jaxes.minimize(problem, generations=200, runs=4, progress=False)
+    result = jaxes.minimize(problem, strategy=jaxes.JDE(problem.space), generations=200, runs=4, progress=False)
     best = result.best()
     step = 10.24 / 255  # the two points next to the middle are half of this away
     np.testing.assert_allclose(best.fitness, 2 * (step / 2) ** 2, rtol=1e-4)

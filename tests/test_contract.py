@@ -24,11 +24,11 @@ each = pytest.mark.parametrize("name", VARIANTS, scope="module")
 # Every branch of the code, for promises of the shared machinery.
 SOME = (
     *("tutorial", "default", "one plus one", "weighted", "discrete 2", "self-adaptive plus", "mutation rate", "reevaluate"),
-    *("CMAES", "CMAES of a value", "MAES passive", "JDE"),
+    *("CMAES", "SepCMAES", "MAES passive", "JDE"),
 )
 some = pytest.mark.parametrize("name", SOME, scope="module")
-# For what takes long: one variant of each kind of step.
-few = pytest.mark.parametrize("name", ["default", "mutation rate", "CMAES of a value", "JDE"], scope="module")
+# For what takes long, as it is compiled as users do: one variant of each kind of step, and a lam that is a value.
+few = pytest.mark.parametrize("name", ["default", "mutation rate", "CMAES", "SepCMAES", "JDE"], scope="module")
 # SHADE's memory weighs by how much fitness improved.
 ranking = pytest.mark.parametrize("name", [name for name in VARIANTS if name != "SHADE"], scope="module")
 
@@ -183,7 +183,7 @@ def test_compiled_is_not_compiled(name):
     close(learnt(plain), learnt(compiled), atol=1e-5)
 
 
-@some
+@few
 @pytest.mark.quick(False)  # of equal numbers, as users compile it
 def test_alone_is_in_a_batch_with_bad_neighbours(name):
     """With an exact objective, bit for bit, but for products of matrices, which XLA sums in an order that depends on the batch.
@@ -287,7 +287,7 @@ def test_translation_moves_the_trajectory(name):
     np.testing.assert_allclose(a.solution, b.solution - 4, atol=2e-5)
 
 
-@some
+@few
 @pytest.mark.quick(False)  # of equal numbers, as users compile it
 def test_a_sweep_of_a_leaf_is_one_program_and_the_same_runs(name):
     strategies = [make(name, Box(-2.0, upper, shape=3)) for upper in (1.0, 2.0, 3.0)]

@@ -66,7 +66,7 @@ CASES = {
     "maximised tuple": (lambda: run(STRATEGY, lambda x: (x, x), 0, 1, maximise=True), ValueError, "one number", "(3,)"),
     "maximised boolean": (lambda: run(STRATEGY, lambda x: x[0] > 0, 0, 1, maximise=True), TypeError, "floating", "bool"),
     "array from a callback": (
-        lambda: minimize(exact, SPACE, generations=3, callback=lambda r: r.fitness < 5),
+        lambda: minimize(exact, strategy=STRATEGY, generations=3, callback=lambda r: r.fitness < 5),
         TypeError,
         "a callback must return None",
         "array",

@@ -49,7 +49,7 @@ def test_the_first_thing_a_user_types():
     assert result.history.best.shape == (300,)
     tree = minimize(
         lambda s: jnp.square(s["x"] - 1) + jnp.square(jnp.log10(s["rate"]) + 3),
-        {"x": Box(-5, 5), "rate": Box(1e-6, 1, scale="log")},
+        strategy=ES({"x": Box(-5, 5), "rate": Box(1e-6, 1, scale="log")}, mu=5, lam=20),
         generations=200,
     )
     np.testing.assert_allclose(tree.solution["rate"], 1e-3, rtol=0.05)
@@ -155,9 +155,11 @@ def test_without_the_extras():
     sys.modules["tqdm"] = sys.modules["matplotlib"] = None
     import jaxes, jax.numpy as jnp
     problem = jaxes.problems.sphere(2)
-    result = jaxes.minimize(problem, generations=20)
+    strategy = jaxes.ES(problem.space)
+    result = jaxes.minimize(problem, strategy=strategy, generations=20)
     print(result.table())
-    for call in (lambda: jaxes.minimize(problem, generations=2, progress=True), lambda: result.plot("x.png")):
+    shown = lambda: jaxes.minimize(problem, strategy=strategy, generations=2, progress=True)
+    for call in (shown, lambda: result.plot("x.png")):
         try:
             call()
         except ImportError as error:

@@ -182,9 +182,9 @@ def test_it_is_what_minimize_does_by_default():
     assert (result.stop_reason == StopReason.TARGET).all()
     assert (result.evaluations < 500).all()
     assert (result.state.plan.stage == 0).all()
-    short = jaxes.minimize(shifted_sphere, box(), stop={"evaluations": 100})
-    assert 95 <= short.evaluations <= 100
-    assert len(short.history.generation) <= 1000
+    short = jaxes.minimize(shifted_sphere, box(), runs=3, stop={"evaluations": 100})
+    assert ((short.evaluations >= 95) & (short.evaluations <= 100)).all()
+    assert len(short.history.generation[0]) <= 1000
     again = jaxes.minimize(shifted_sphere, box(), generations=9)
     assert again.generations == 9
     many = jaxes.minimize(lambda x: jnp.sum(x * x), Box(-1.0, 1.0, shape=20_000), generations=2)

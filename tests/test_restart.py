@@ -13,7 +13,7 @@ from jaxes.stages import LOG
 
 pytestmark = pytest.mark.quick
 
-SMALL = CMAES(box(2), lam=4, sigma=0.3)
+SMALL = SNES(box(2), lam=4, sigma=0.3)
 
 
 def rough(x):

@@ -45,7 +45,7 @@ def test_every_gaussian_strategy_can_begin_there(name, x64):
     x, fitness = found(4)
     x[:, 2] = 0.5 + (x[:, 2] - 0.5) / 100
     begun = strategy.init(0)
-    state = strategy.warm_start(begun, x, fitness)
+    state = jax.jit(strategy.warm_start)(begun, x, fitness)
     assert [leaf.shape for leaf in jax.tree.leaves(state)] == [leaf.shape for leaf in jax.tree.leaves(begun)]
     best = x[np.argsort(fitness)[:6]]
     np.testing.assert_allclose(0.2 * state.mean, best.mean(axis=0), rtol=1e-12)
@@ -76,7 +76,7 @@ def test_a_similar_task_is_solved_sooner(x64):
         return run(strategy, shifted_sphere, None, 300, state=state, targets=[1e-3])
 
     keys = jax.random.split(jax.random.key(0), 32)
-    warm_hits = np.median(jax.vmap(warm)(keys).hits)
+    warm_hits = np.median(jax.jit(jax.vmap(warm))(keys).hits)
     (cold_hits,) = evaluations(strategy, [shifted_sphere], 300, target=1e-3)
     assert 0 < warm_hits < 0.7 * cold_hits
 
@@ -128,7 +128,8 @@ def test_a_good_solution_from_outside_helps(kind, most, x64):
         return shifted_sphere(mean)
 
     keys = jax.random.split(jax.random.key(0), 256)
-    injected, alone = (np.median(jax.vmap(late, (0, None))(keys, when)) for when in (0, 100))
+    late = jax.jit(jax.vmap(late, (0, None)))
+    injected, alone = (np.median(late(keys, when)) for when in (0, 100))
     assert injected < most * alone
 
 
