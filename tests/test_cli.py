@@ -56,16 +56,16 @@ def test_restarts_take_the_budget(capsys):
 def test_a_run_is_saved_shown_watched_and_resumed(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--mu", "20", "--lam", "100", "--sigma", "0.15", "--runs", "8", "--no-progress", "--seed", "3"]
-    code, _, err = call(capsys, "run", "ackley", "-g", "20000", *options, "--json", "expected.json")
+    code, _, err = call(capsys, "run", "ackley", "-g", "8000", *options, "--json", "expected.json")
     assert (code, err) == (0, "")
     long = ["--checkpoint", "runs", "--log", "run.csv", "--json", "found.json"]
-    code, out, err = call(capsys, "run", "ackley", "-g", "20000", *options, *long, "--every", "0.01", "--seconds", "0.3")
+    code, out, err = call(capsys, "run", "ackley", "-g", "8000", *options, *long, "--every", "0.01", "--seconds", "0.2")
     assert (code, err) == (0, "")
     assert "the limit in seconds was reached: 8" in out
     code, out, _ = call(capsys, "show", "runs")
     assert code == 0
     said = dict(line.strip().split("  ", 1) for line in out.splitlines())
-    assert said["begun with"].startswith("jaxes run ackley -g 20000")
+    assert said["begun with"].startswith("jaxes run ackley -g 8000")
     assert said["runs"].strip() == "8"
     assert said["strategy"].strip() == "ES"
     assert said["objective"].strip() == "ackley"

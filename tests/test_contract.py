@@ -28,7 +28,8 @@ SOME = (
 )
 some = pytest.mark.parametrize("name", SOME, scope="module")
 # For what takes long, as it is compiled as users do: one variant of each kind of step, and a lam that is a value.
-few = pytest.mark.parametrize("name", ["default", "mutation rate", "CMAES", "SepCMAES", "JDE"], scope="module")
+FEW = "default", "mutation rate", "CMAES", "SepCMAES", "JDE"
+few = pytest.mark.parametrize("name", FEW, scope="module")
 # SHADE's memory weighs by how much fitness improved.
 ranking = pytest.mark.parametrize("name", [name for name in VARIANTS if name != "SHADE"], scope="module")
 
@@ -173,7 +174,7 @@ def test_by_hand_is_run(name):
     compare(learnt(by_hand(strategy, 7, 3)), learnt(alone(strategy, 7, 3).state))
 
 
-@few
+@pytest.mark.parametrize("name", [name for name in FEW if name != "CMAES"], scope="module")  # whose operations are many
 @pytest.mark.quick(False)  # of equal numbers, as users compile it
 def test_compiled_is_not_compiled(name):
     strategy = make(name, box())
