@@ -80,15 +80,17 @@ def child(name, entry, path, every):
     print("ended", digest(begin(name, entry, checkpoint, tell)), flush=True)
 
 
-def attempt(name, entry, path, every, seconds):
-    """Runs a child for so many seconds (None: to its end): the first and the last generation it reached, its digest, and
-    whether it was killed."""
+def attempt(name, entry, path, every, seconds, since="ready"):
+    """Runs a child for so many seconds (None: to its end) since it was ready, or since it is "at" its first generation: the
+    first and the last generation it reached, its digest, and whether it was killed."""
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "jaxes-kill-cache")}
     environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, os.path.abspath(__file__), "--child", name, entry, path, str(every)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         lines = [process.stdout.readline()]
         if seconds is not None:
+            while lines[-1] and not lines[-1].startswith(since):
+                lines.append(process.stdout.readline())
             time.sleep(seconds)
             process.kill()
         lines += process.stdout.read().splitlines()
@@ -108,7 +110,10 @@ def torment(name, entry, kills, chance, seconds=3.0):
         path = os.path.join(folder, "runs")
         for i in range(kills + 1):
             last = i == kills
-            first, furthest, found, killed = attempt(name, entry, path, every, None if last else chance.uniform(0, seconds))
+            # Compiling takes longer than the runs: every other one that tells where it is, is killed while it runs and saves.
+            since = "at" if i % 2 and entry == "minimize" else "ready"
+            when = (None,) if last else (chance.uniform(0, seconds), since)
+            first, furthest, found, killed = attempt(name, entry, path, every, *when)
             done += killed
             if first and first + every < reached:
                 raise SystemExit(f"{name}, {entry}: began at {first} after {reached} had been reached")
