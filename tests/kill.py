@@ -112,8 +112,8 @@ def torment(name, entry, kills, chance, seconds=3.0):
             last = i == kills
             # Compiling takes longer than the runs: every other one that tells where it is, is killed while it runs and saves.
             since = "at" if i % 2 and entry == "minimize" else "ready"
-            when = (None,) if last else (chance.uniform(0, seconds), since)
-            first, furthest, found, killed = attempt(name, entry, path, every, *when)
+            moment = None if last else chance.uniform(0, seconds)
+            first, furthest, found, killed = attempt(name, entry, path, every, moment, since)
             done += killed
             if first and first + every < reached:
                 raise SystemExit(f"{name}, {entry}: began at {first} after {reached} had been reached")

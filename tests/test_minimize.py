@@ -49,7 +49,7 @@ def test_the_first_thing_a_user_types():
     assert result.history.best.shape == (300,)
     tree = minimize(
         lambda s: jnp.square(s["x"] - 1) + jnp.square(jnp.log10(s["rate"]) + 3),
-        strategy=ES({"x": Box(-5, 5), "rate": Box(1e-6, 1, scale="log")}, mu=5, lam=20),
+        {"x": Box(-5, 5), "rate": Box(1e-6, 1, scale="log")},
         generations=200,
     )
     np.testing.assert_allclose(tree.solution["rate"], 1e-3, rtol=0.05)
