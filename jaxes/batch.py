@@ -32,6 +32,7 @@ from jaxes.branch import each_lane
 from jaxes.devices import Devices, fetched
 from jaxes.islands import spread_over
 from jaxes.loop import Task, active, advance, begin, finish, of_leaves, prepare, record_buffer, rows_of
+from jaxes.program import Program
 from jaxes.pytree import pytree
 from jaxes.random import is_key
 from jaxes.result import Result
@@ -491,7 +492,7 @@ def _is_true(answer: Any) -> bool:
     raise TypeError(f"a callback must return None, False, or True to end all runs, got {answer!r}.")
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(Program, static_argnums=0)
 def _look(layout, leaves, progress):
     def one(task, progress):
         state, strategy, going_on = progress.state, task.strategy, active(progress)
@@ -520,14 +521,14 @@ def _look(layout, leaves, progress):
     return devices.mapped(devices.gathered, (0,), None)(dataclasses.replace(look, best=found, occupancy=None))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(Program, static_argnums=0)
 def _columns(layout, leaves, progress, index):
     one = [leaf if axis is None else leaf[index] for leaf, axis in zip(leaves, layout.axes, strict=True)]
     columns = layout.structure.unflatten(one).strategy.columns(jax.tree.map(lambda leaf: leaf[index], progress.state))
     return collections.OrderedDict(columns)  # JAX would sort another one
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(Program, static_argnums=(0, 1))
 def _start(layout, rows, leaves, keys, used, generations):
     def one(task, key, used):
         progress = begin(task, task.strategy.init(key), generations)
@@ -537,12 +538,12 @@ def _start(layout, rows, leaves, keys, used, generations):
     return progress, layout.devices.mapped(lambda progress: record_buffer(progress, rows), (0,), 1)(progress)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+@functools.partial(Program, static_argnums=0, donate_argnums=2)
 def _prepare(layout, leaves, progress):
     return layout.of_runs(prepare, (0,), 0)(leaves, progress)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(Program, static_argnums=0)
 def _taken(layout, lanes, progress, records, leaves):
     """Some of the runs. A lane beyond the last run is one that has stopped."""
 
@@ -562,7 +563,7 @@ def _taken(layout, lanes, progress, records, leaves):
     return layout.devices.mapped(local, (0, 0, 1, axes), (0, 1, axes))(lanes, progress, records, leaves)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
+@functools.partial(Program, static_argnums=0, donate_argnums=(1, 2))
 def _put(layout, progress, records, lanes, mine, mine_records):
     """All runs with those at `lanes` replaced."""
 
@@ -575,7 +576,7 @@ def _put(layout, progress, records, lanes, mine, mine_records):
     return layout.devices.mapped(local, (0, 1, 0, 0, 1), (0, 1))(progress, records, lanes, mine, mine_records)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))
+@functools.partial(Program, static_argnums=(0, 1), donate_argnums=(3, 4))
 def _advance(layout, stage, leaves, progress, records, most, idle, before):
     """Some generations of a stage; on each device, whether there is more to do, and how many generations there were."""
     devices = layout.devices
@@ -589,7 +590,7 @@ def _advance(layout, stage, leaves, progress, records, most, idle, before):
     return local(leaves, progress, records, most, idle, before)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(Program, static_argnums=0)
 def _finish(layout, leaves, progress, records, ended):
     def one(task, progress, records):
         unfinished = (progress.reason == StopReason.RUNNING) & (progress.state.generation < progress.until)
@@ -599,13 +600,13 @@ def _finish(layout, leaves, progress, records, ended):
     return layout.of_runs(one, (0, 1), 0)(leaves, progress, records)
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@functools.partial(Program, static_argnums=1)
 def first_rows(history: Any, count: int) -> Any:
     """Of records with the axis of the runs in front."""
     return jax.tree.map(lambda leaf: leaf[:, :count], history)
 
 
-@jax.jit
+@Program
 def alone(result: Result) -> Result:
     """Of a batch of one: its run, by one program where `result[0]` would be one for every shape in it."""
     return result[0]
@@ -624,7 +625,7 @@ def let_go_of_programs() -> None:
         return
     if taken > FULL * most:
         for program in PROGRAMS:
-            program.clear_cache()  # type: ignore[attr-defined] # it is not in their annotations
+            program.clear_cache()
         SEEN.clear()
 
 

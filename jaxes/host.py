@@ -28,6 +28,7 @@ from jaxes.checks import check_integer, check_seconds
 from jaxes.executors import Crash, NotStarted, Processes, Threads, error_in_words
 from jaxes.loop import Task, _written, in_stage, learn
 from jaxes.objective import as_objective
+from jaxes.program import Program
 from jaxes.pytree import pytree, where
 from jaxes.stop import StopReason
 from jaxes.strategy import Purpose, stream
@@ -145,7 +146,7 @@ def stand_in(population: Any) -> jax.Array:
     return jnp.zeros(jax.tree.leaves(population)[0].shape[0])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(Program, static_argnums=(0, 1, 2))
 def _ask(layout, stage, seeds, leaves, progress):
     def one(task, progress):
         state = progress.state
@@ -161,7 +162,7 @@ def _ask(layout, stage, seeds, leaves, progress):
     return layout.of_runs(one, (0,), 0)(leaves, progress)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(Program, static_argnums=(0, 1), donate_argnums=3)
 def _tell(layout, stage, leaves, progress, records, x, asked, mine, fitness):
     def one(task, progress, x, asked, mine, fitness):
         after = learn(task, task.strategy.stages[stage], progress, asked, x, task.objective.sign(fitness))

@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from jaxes.branch import any_lane, one_lane
 from jaxes.checks import as_key, as_leaf, check_integer, check_value
 from jaxes.objective import Objective, as_objective, as_static, check_objective
+from jaxes.program import Program
 from jaxes.pytree import node_types, pytree, static, where
 from jaxes.result import History, Result
 from jaxes.stop import Stop, StopReason, as_stop
@@ -168,7 +169,7 @@ def as_targets(owner: str, targets: Any, dtype: Any, maximise: bool) -> jax.Arra
     return jnp.asarray(-array if maximise else array)
 
 
-@functools.partial(jax.jit, static_argnames="rows")
+@functools.partial(Program, static_argnames="rows")
 def _run(task: Task, state: State, generations: jax.Array, rows: int) -> Result:
     progress = begin(task, state, generations)
     return finish(task, *_ended(task, progress, record_buffer(progress, rows)))

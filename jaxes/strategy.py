@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxes import random
 from jaxes.branch import where_due
 from jaxes.checks import as_key, describe, is_traced
+from jaxes.program import Program
 from jaxes.pytree import pytree
 from jaxes.settings import points
 from jaxes.space import Space
@@ -399,7 +400,7 @@ class Around(Strategy):
         return dataclasses.replace(cast(Any, self), strategy=strategy)
 
 
-@jax.jit
+@Program
 def _init(strategy: Strategy, key: jax.Array) -> Any:
     zero = jnp.zeros((), jnp.int32)
     dtype = strategy.space.dtype
@@ -407,13 +408,13 @@ def _init(strategy: Strategy, key: jax.Array) -> Any:
     return strategy._init(State(key, zero, inside, jnp.asarray(jnp.inf, dtype), zero, zero))
 
 
-@jax.jit
+@Program
 def _ask(strategy: Strategy, state: Any) -> tuple[Any, Any]:
     x, state = strategy._ask(state)
     return jax.vmap(strategy.space.decode)(x), state
 
 
-@jax.jit
+@Program
 def _tell(strategy: Strategy, state: Any, population: Any, fitness: jax.Array) -> Any:
     told = strategy.tell_flat(state, jax.vmap(strategy.space.encode)(population), fitness)
     return prepared(strategy, told)

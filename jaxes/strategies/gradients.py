@@ -40,6 +40,7 @@ from jaxes.operators.optimizers import as_learning_rate, as_optimizer, check_opt
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import SHAPINGS, shaped
 from jaxes.operators.step_size import Schedule, as_schedule
+from jaxes.program import Program
 from jaxes.pytree import assign, pytree, static
 from jaxes.strategy import StopReason
 
@@ -436,7 +437,7 @@ class GuidedES(Gradient):
         return self._size(state) * jnp.sqrt(across + (along - across) * jnp.sum(jnp.square(state.basis), axis=0))
 
 
-@jax.jit
+@Program
 def _guide(strategy: GuidedES, state: GuidedESState, gradient: Any) -> GuidedESState:
     return strategy._guided(state, gradient)
 

@@ -1,0 +1,61 @@
+"""`jax.jit` for what jaxes itself calls: on a CPU, XLA is asked for what compiles soonest.
+
+For some time, XLA makes the kernels of a CPU by MLIR, whose contexts and passes take as long as all else about a kernel. Its
+earlier way takes two thirds of the time until a first answer, and its programs are about as fast, some faster and some slower
+(`benchmarks/families.py`). Those of a user's own `jit` are the user's affair.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxes.checks import is_traced
+
+ON_CPU = {"xla_cpu_use_fusion_emitters": False}
+
+
+class Program:
+    """A function, compiled, as `jax.jit` makes it of the same arguments."""
+
+    def __init__(self, function: Callable[..., Any], **options: Any):
+        functools.update_wrapper(self, function)
+        self.function, self.options = function, options
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._for(args, kwargs)(*args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        return self._for(args, kwargs).lower(*args, **kwargs)
+
+    def clear_cache(self) -> None:
+        for program in (self._anywhere, self._on_cpu):
+            program.clear_cache()
+
+    def _for(self, *arguments: Any) -> Any:
+        # A part of another program has the options of that one; there, what is put on the device is traced, whatever it is.
+        part = is_traced(jnp.asarray(np.int32(0)), arguments)
+        return self._on_cpu if not part and jax.default_backend() == "cpu" and _known() else self._anywhere
+
+    @functools.cached_property
+    def _anywhere(self) -> Any:
+        return jax.jit(self.function, **self.options)
+
+    @functools.cached_property
+    def _on_cpu(self) -> Any:
+        return jax.jit(self.function, compiler_options=ON_CPU, **self.options)
+
+
+@functools.cache
+def _known() -> bool:
+    """Whether this XLA knows the options: they may be gone one day."""
+    try:
+        jax.jit(lambda: np.int32(0), compiler_options=ON_CPU).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
