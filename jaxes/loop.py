@@ -102,8 +102,8 @@ def run(
 
     Returns:
         `Result`. A run alone and the same run in a batch draw the same random bits; where neither the objective nor the
-        strategy rounds, the results are equal bit for bit. XLA orders inexact sums by shape, so otherwise they agree to
-        rounding, until a rounding flips a rank.
+        strategy rounds, the results are equal bit for bit. XLA orders inexact sums by shape, and on a CPU what is no part of a
+        user's own program is compiled otherwise, so elsewhere they agree to rounding, until a rounding flips a rank.
 
     Raises:
         ValueError, TypeError: before anything runs, naming the argument.

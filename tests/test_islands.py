@@ -163,7 +163,7 @@ def test_without_migration_they_are_runs_of_their_own():
     def alone(sigma, key):
         return run(dataclasses.replace(strategy, sigma=sigma), objective, key, 30)
 
-    together = run(islands, objective, 7, 30)
+    together = jax.jit(lambda key: run(islands, objective, key, 30))(7)
     runs = jax.jit(jax.vmap(alone))(islands.over["sigma"], keys_of_runs(jax.random.key(7), 5))
     np.testing.assert_array_equal(islands.over["sigma"], np.float32(sigma))
     assert_same(together.state.members, runs.state)
@@ -191,10 +191,10 @@ def test_a_population_may_be_one():
 @pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_every_may_differ_between_the_runs_of_a_batch():
     every = np.int32([2, 3, 50])
-    states = jax.jit(jax.vmap(lambda every: run(dataclasses.replace(SMALL, every=every), exact, 1, 20).state))(every)
+    one = jax.jit(lambda every: run(dataclasses.replace(SMALL, every=every), exact, 1, 20).state)
+    states = jax.jit(jax.vmap(one))(every)
     for i in range(3):
-        alone = run(dataclasses.replace(SMALL, every=every[i]), exact, 1, 20).state
-        assert_same(alone, jax.tree.map(lambda leaf, i=i: leaf[i], states))
+        assert_same(one(every[i]), jax.tree.map(lambda leaf, i=i: leaf[i], states))
 
 
 def test_a_run_ends_when_all_islands_have_a_reason():

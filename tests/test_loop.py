@@ -295,7 +295,7 @@ def test_stochastic_objectives_get_fresh_keys():
 @pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_jit_vmap_and_scan_over_run():
     keys = jax.random.split(jax.random.key(0), 4)
-    each = [run(STRATEGY, exact, key, 15) for key in keys]
+    each = [jax.jit(lambda key: run(STRATEGY, exact, key, 15))(key) for key in keys]
     vmapped = jax.jit(jax.vmap(lambda key: run(STRATEGY, exact, key, 15)))(keys)
     _, scanned = jax.lax.scan(lambda _, key: (None, run(STRATEGY, exact, key, 15).solution), None, keys)
     nested = jax.vmap(jax.vmap(lambda key: run(STRATEGY, exact, key, 15).solution))(keys.reshape(2, 2))
@@ -303,6 +303,8 @@ def test_jit_vmap_and_scan_over_run():
         assert_same(result.solution, vmapped.solution[i])
         assert_same(result.solution, scanned[i])
         assert_same(result.solution, nested[i // 2, i % 2])
+        # What is no part of a user's program rounds otherwise, on a CPU.
+        np.testing.assert_allclose(run(STRATEGY, exact, keys[i], 15).solution, result.solution, rtol=1e-4)
 
 
 def test_keys_and_seeds():
