@@ -207,10 +207,10 @@ class Batch:
         """Has the programs compiled that every batch runs, the first one if it `starts`."""
         # On a mesh, what follows a program may lie otherwise than its shapes say.
         if self.layout.devices.mesh is None:
+            self.ahead.compile(0, lambda: self._advancing(0))
             if starts:
                 self.ahead.compile(_start, lambda: _start.lower(*self.started.args))
             self.ahead.compile(_look, lambda: _look.lower(self.layout, self.leaves, self._like[0]))
-            self.ahead.compile(0, lambda: self._advancing(0))
             self.ahead.compile(_finish, lambda: _finish.lower(self.layout, self.leaves, *self._like, np.int32(0)))
 
     def _compile_after(self, stage: int) -> None:

@@ -17,7 +17,10 @@ import numpy as np
 
 from jaxes.checks import is_traced
 
-ON_CPU = {"xla_cpu_use_fusion_emitters": False}
+ON_CPU = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 8,  # pieces that are compiled in parallel; of 32, each takes more than it saves
+}
 
 
 class Program:

@@ -30,7 +30,7 @@ _options = getattr(jax._src.compiler, "get_compile_options", None)  # not public
 
 def _options_or_quick_ones(*args: typing.Any, **options: typing.Any) -> typing.Any:
     if getattr(jax.config, SWITCH) != DEFAULT and jax.default_backend() == "cpu":
-        options["env_options_overrides"] = QUICK | (options.get("env_options_overrides") or {})
+        options["env_options_overrides"] = (options.get("env_options_overrides") or {}) | QUICK
     return _options(*args, **options)
 
 
