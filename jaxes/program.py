@@ -1,4 +1,4 @@
-"""`jax.jit` for what jaxes itself calls: on a CPU, XLA is asked for what compiles soonest.
+"""`jax.jit` for what jaxes itself calls: on a CPU, XLA is asked for what compiles soonest, but for what `XLA_FLAGS` say.
 
 For some time, XLA makes the kernels of a CPU by MLIR, whose contexts and passes take as long as all else about a kernel. Its
 earlier way takes two thirds of the time until a first answer, and its programs are about as fast, some faster and some slower
@@ -8,6 +8,7 @@ earlier way takes two thirds of the time until a first answer, and its programs 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -51,14 +52,19 @@ class Program:
 
     @functools.cached_property
     def _on_cpu(self) -> Any:
-        return jax.jit(self.function, compiler_options=ON_CPU, **self.options)
+        return jax.jit(self.function, compiler_options=_wanted(), **self.options)
+
+
+def _wanted() -> dict[str, Any]:
+    """The options that users have not given themselves."""
+    return {name: value for name, value in ON_CPU.items() if f"--{name}=" not in os.environ.get("XLA_FLAGS", "")}
 
 
 @functools.cache
 def _known() -> bool:
     """Whether this XLA knows the options: they may be gone one day."""
     try:
-        jax.jit(lambda: np.int32(0), compiler_options=ON_CPU).lower().compile()
+        jax.jit(lambda: np.int32(0), compiler_options=_wanted()).lower().compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

@@ -51,3 +51,10 @@ def test_a_part_of_another_program_has_no_options(within, monkeypatch):
     assert WITHIN[within](one)(jnp.float32(2)) == 3
     with pytest.raises(jax.errors.JaxRuntimeError, match="xla_option_that_there_is_not"):
         one(jnp.float32(2))
+
+
+def test_what_xla_flags_say_is_left_to_them(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert program._wanted() == program.ON_CPU
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x --xla_cpu_use_fusion_emitters=true")
+    assert set(program.ON_CPU) - set(program._wanted()) == {"xla_cpu_use_fusion_emitters"}
