@@ -7,16 +7,15 @@ earlier way takes two thirds of the time until a first answer, and its programs 
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-
-from jaxes.checks import is_traced
+from jax.extend.core import get_opaque_trace_state
 
 ON_CPU = {
     "xla_cpu_use_fusion_emitters": False,
@@ -32,19 +31,20 @@ class Program:
         self.function, self.options = function, options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._for(args, kwargs)(*args, **kwargs)
+        return self._here(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
-        return self._for(args, kwargs).lower(*args, **kwargs)
+        return self._here.lower(*args, **kwargs)
 
     def clear_cache(self) -> None:
         for program in (self._anywhere, self._on_cpu):
             program.clear_cache()
 
-    def _for(self, *arguments: Any) -> Any:
-        # A part of another program has the options of that one; there, what is put on the device is traced, whatever it is.
-        part = is_traced(jnp.asarray(np.int32(0)), arguments)
-        return self._on_cpu if not part and jax.default_backend() == "cpu" and _known() else self._anywhere
+    @property
+    def _here(self) -> Any:
+        # A part of another program, or of what is transformed, has no options of its own.
+        alone = get_opaque_trace_state() == _outside()
+        return self._on_cpu if alone and jax.default_backend() == "cpu" and _known() else self._anywhere
 
     @functools.cached_property
     def _anywhere(self) -> Any:
@@ -53,6 +53,13 @@ class Program:
     @functools.cached_property
     def _on_cpu(self) -> Any:
         return jax.jit(self.function, compiler_options=_wanted(), **self.options)
+
+
+@functools.cache
+def _outside() -> Any:
+    """The state of tracing where nothing is traced, as it is in a new thread."""
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(get_opaque_trace_state).result()
 
 
 def _wanted() -> dict[str, Any]:
