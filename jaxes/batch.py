@@ -204,7 +204,7 @@ class Batch:
         self._look()
 
     def _compile(self, starts: bool) -> None:
-        """Has the programs compiled that every batch runs, the first one if it `starts`."""
+        """Has the programs compiled that every batch runs, the one that takes longest first; `_start` if it `starts`."""
         # On a mesh, what follows a program may lie otherwise than its shapes say.
         if self.layout.devices.mesh is None:
             self.ahead.compile(0, lambda: self._advancing(0))

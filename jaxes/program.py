@@ -2,7 +2,7 @@
 
 For some time, XLA makes the kernels of a CPU by MLIR, whose contexts and passes take as long as all else about a kernel. Its
 earlier way takes two thirds of the time until a first answer, and its programs are about as fast, some faster and some slower
-(`benchmarks/families.py`). Those of a user's own `jit` are the user's affair.
+(`benchmarks/families.py`, whose programs are compiled as `XLA_FLAGS` say, as are those of any `jit` of a user's own).
 """
 
 from __future__ import annotations

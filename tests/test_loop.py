@@ -295,7 +295,8 @@ def test_stochastic_objectives_get_fresh_keys():
 @pytest.mark.quick(False)  # bit for bit, as users compile it
 def test_jit_vmap_and_scan_over_run():
     keys = jax.random.split(jax.random.key(0), 4)
-    each = [jax.jit(lambda key: run(STRATEGY, exact, key, 15))(key) for key in keys]
+    one = jax.jit(lambda key: run(STRATEGY, exact, key, 15))
+    each = [one(key) for key in keys]
     vmapped = jax.jit(jax.vmap(lambda key: run(STRATEGY, exact, key, 15)))(keys)
     _, scanned = jax.lax.scan(lambda _, key: (None, run(STRATEGY, exact, key, 15).solution), None, keys)
     nested = jax.vmap(jax.vmap(lambda key: run(STRATEGY, exact, key, 15).solution))(keys.reshape(2, 2))

@@ -7,6 +7,7 @@ import pytest
 from jaxes import program
 from jaxes.program import Program
 
+# Elsewhere no program has options, and there is nothing to see.
 on_a_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are for CPUs")
 UNKNOWN = {"xla_option_that_there_is_not": True}
 
