@@ -77,7 +77,7 @@ def jaxes_call(kind: str, d: int, lam: int, batch: int, generations: int, bounde
 def evosax_call(kind: str, d: int, lam: int, batch: int, generations: int) -> Call:
     from evosax import algorithms
 
-    adam = {"optimizer": optax.adam(0.1)} if kind in ("Open_ES", "GuidedES") else {}
+    adam = {"optimizer": optax.adam(0.1)} if kind in ("Open_ES", "GuidedES", "PersistentES", "NoiseReuseES") else {}
     strategy = getattr(algorithms, kind)(population_size=lam, solution=jnp.zeros(d), **adam)
     params = strategy.default_params
     if hasattr(params, "std_init"):
@@ -112,8 +112,11 @@ def evosax_call(kind: str, d: int, lam: int, batch: int, generations: int) -> Ca
 def cmaes_call(kind: str, d: int, lam: int, generations: int) -> Call:
     import cmaes
 
+    name, *adapted = kind.split()
+    options: dict[str, Any] = {"lr_adapt": True} if adapted else {}
+
     def call():
-        peer = getattr(cmaes, kind)(mean=np.zeros(d), sigma=SIGMA, population_size=lam, seed=1)
+        peer = getattr(cmaes, name)(mean=np.zeros(d), sigma=SIGMA, population_size=lam, seed=1, **options)
         for _ in range(generations):
             x = np.stack([peer.ask() for _ in range(lam)])
             peer.tell(list(zip(x, rosenbrock(x), strict=True)))
@@ -125,6 +128,10 @@ def pycma_call(kind: str, d: int, lam: int, generations: int) -> Call:
     import cma
 
     options = {"popsize": lam, "verbose": -9, "seed": 1, "CMA_diagonal": kind == "separable"}
+    if kind == "VkD":
+        from cma.restricted_gaussian_sampler import GaussVkDSampler
+
+        options = GaussVkDSampler.extend_cma_options(options)
 
     def call():
         peer = cma.CMAEvolutionStrategy(np.zeros(d), SIGMA, dict(options))
@@ -150,7 +157,13 @@ PEERS = {
     "MAES": (("evosax", "MA_ES"),),
     "XNES": (("evosax", "xNES"), ("cmaes", "XNES"), ("pygmo", "xnes")),
     "SepCMAES": (("evosax", "Sep_CMA_ES"), ("cmaes", "SepCMA"), ("pycma", "separable")),
+    "LRACMAES": (("cmaes", "CMA lr_adapt"),),
     "LMMAES": (("evosax", "LM_MA_ES"),),
+    "VkDCMAES": (("pycma", "VkD"),),
+    "DXNESIC": (("cmaes", "DXNESIC"),),
+    "CRFMNES": (("evosax", "CR_FM_NES"),),
+    "IAMaLGaM": (("evosax", "iAMaLGaM_Full"),),
+    "CEM": (),
     "SNES": (("evosax", "SNES"),),
     "DE": (("evosax", "DifferentialEvolution"), ("pygmo", "de")),
     "JDE": (("pygmo", "sade"),),
@@ -158,12 +171,15 @@ PEERS = {
     "OpenAIES": (("evosax", "Open_ES"),),
     "PGPE": (("evosax", "PGPE"),),
     "ARS": (("evosax", "ARS"),),
+    "GuidedES": (("evosax", "GuidedES"),),
+    "PersistentES": (("evosax", "PersistentES"),),
+    "NoiseReuseES": (("evosax", "NoiseReuseES"),),
 }
 """Who does what every strategy does, by their names."""
 
 SINGLE = {"cmaes": cmaes_call, "pycma": pycma_call, "pygmo": pygmo_call}
 PACKAGES = {"evosax": "evosax", "cmaes": "cmaes", "pycma": "cma", "pygmo": "pygmo"}
-MATRIX = ("CMAES", "MAES", "XNES")
+MATRIX = ("CMAES", "LRACMAES", "MAES", "XNES", "DXNESIC", "IAMaLGaM")
 
 
 def parts_calls(kind: str, d: int, lam: int, batch: int) -> dict[str, Call]:
@@ -179,14 +195,14 @@ def parts_calls(kind: str, d: int, lam: int, batch: int) -> dict[str, Call]:
         if kind not in MATRIX:  # a weighted sum of vectors
             return mul(jnp.ones((1, lam)), y)
         sampled, matrix = mul(y, m), mul(y.T, y)  # of all of them: those of samples and of the update
-        if kind == "MAES":
+        if kind in ("MAES", "IAMaLGaM"):
             return sampled, matrix
-        if kind == "XNES":
+        if kind in ("XNES", "DXNESIC"):
             return sampled, matrix, mul(y, m.T), mul(m, y.T), mul(y, y.T)
         return sampled, matrix, mul(y, m.T)
 
     def factored(c):
-        if kind == "XNES":
+        if kind in ("XNES", "DXNESIC"):
             small = jnp.eye(min(d, lam)) * c[0, 0]
             return phi(small, 2.0)
         root = jax.lax.linalg.cholesky(c, symmetrize_input=False)
@@ -201,7 +217,7 @@ def parts_calls(kind: str, d: int, lam: int, batch: int) -> dict[str, Call]:
     }
     if kind in ("DE", "JDE", "SHADE"):
         del programs["products"]
-    if kind in ("CMAES", "XNES"):
+    if kind in MATRIX and kind != "MAES":
         programs["factors"] = factored, jnp.broadcast_to(jnp.eye(d), (batch, d, d))
 
     def repeated(program, arguments):

@@ -126,8 +126,13 @@ class Bounds(abc.ABC):
         """The way to points of the box from others."""
         return points - origin
 
-    def learnt(self, x: jax.Array, drawn: jax.Array | None, lower: jax.Array, upper: jax.Array) -> jax.Array:
-        """What a strategy learns from points (n, d) of the box; `drawn` is what `population` gave for them, None if unknown."""
+    def home(self, mean: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """The mean (1, d) nearest to the box of all those around which the same points of it are drawn."""
+        return mean
+
+    def learnt(self, x: jax.Array, drawn: jax.Array | None, mean: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """What a strategy whose mean (1, d) is at home learns from points (n, d) of the box; `drawn` is what `population` gave
+        for them, None if unknown."""
         return x
 
 
@@ -185,7 +190,7 @@ class Nearest(Bounds):
         """What was drawn, in the end, and what belongs to it."""
         return draw(0)
 
-    def learnt(self, x, drawn, lower, upper):
+    def learnt(self, x, drawn, mean, lower, upper):
         return x if drawn is None else jnp.where(x == self.repair(drawn, lower, upper), drawn, x)
 
     def confined(self, mean, deviations, lower, upper):
@@ -277,16 +282,48 @@ class Clip(Nearest):
     """Move what left the box to its nearest point. Puts probability on the faces: good for optima on the boundary."""
 
 
+class Folded(Bounds):
+    """Maps all of space onto the box. Strategies with correlated coordinates learn what they drew, however far outside: seen
+    where it was folded to, a step would seem shorter than it was, or to lead to the far side of the box."""
+
+    def population(self, draw, lower, upper, source=None):
+        drawn, more = draw(0)
+        return self.repair(drawn, lower, upper), drawn, more
+
+    @abc.abstractmethod
+    def _image(self, x: jax.Array, mean: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+        """Of all that `repair` maps to points (n, d) of the box, the nearest to a mean that is at home."""
+
+    def learnt(self, x, drawn, mean, lower, upper):
+        image = self._image(x, mean, lower, upper)
+        return image if drawn is None else jnp.where(x == self.repair(drawn, lower, upper), drawn, image)
+
+
 @pytree
-class Reflect(Bounds):
+class Reflect(Folded):
     """Mirror what left the box at the side it crossed, as often as it takes."""
 
     def repair(self, x, lower, upper):
         return jnp.clip(_reflected(x, lower, upper), lower, upper)
 
+    def _mirrors(self, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Where the mirrors are."""
+        return lower, upper
+
+    def home(self, mean, lower, upper):
+        lower, upper = self._mirrors(lower, upper)
+        period = 2 * (upper - lower)
+        first = lower - period / 4  # the box, and half of each of its neighbours
+        near = (first <= mean) & (mean <= upper + period / 4)
+        return jnp.where(near | ~_has_room(period), mean, first + _remainder(mean - first, period))
+
+    def _image(self, x, mean, lower, upper):
+        x, (lower, upper) = self.origin(x, lower, upper), self._mirrors(lower, upper)
+        return jnp.where(mean < lower, lower - (x - lower), jnp.where(mean > upper, upper + (upper - x), x))
+
 
 @pytree
-class Wrap(Bounds):
+class Wrap(Folded):
     """Treat the box as periodic: what leaves on one side comes in on the other (angles, phases).
 
     A coordinate with an infinite side has no period; it is clipped.
@@ -305,13 +342,21 @@ class Wrap(Bounds):
         turned = jnp.where(away > width / 2, away - width, jnp.where(away < -width / 2, away + width, away))
         return jnp.where(_has_room(width), turned, away)
 
+    def home(self, mean, lower, upper):
+        return jnp.where(_has_room(upper - lower), _wrapped(mean, lower, upper), mean)
+
+    def _image(self, x, mean, lower, upper):
+        away, width = x - mean, upper - lower
+        turned = jnp.where(away > width / 2, x - width, jnp.where(away < -width / 2, x + width, x))
+        return jnp.where(_has_room(width), turned, x)
+
 
 MARGIN = 0.02
 """The share of the box's width, at each side, over which `Smooth` bends."""
 
 
 @pytree
-class Smooth(Bounds):
+class Smooth(Reflect):
     """Bend the space near the bounds, so that nothing is ever outside and the objective has no kink there.
 
     The box is the image of a larger one, by a map that is the identity but for a margin of 2 % of the width at each side, where
@@ -323,22 +368,16 @@ class Smooth(Bounds):
 
     def repair(self, x, lower, upper):
         margin = MARGIN * _width(lower, upper)
-        x = _reflected(x, lower - margin, upper + margin)
+        x = _reflected(x, *self._mirrors(lower, upper))
         up, down = jnp.maximum(x - (lower - margin), 0), jnp.maximum(upper + margin - x, 0)
         bent_up = lower + up * (up / (4 * margin))  # the square of a huge box would overflow
         bent_down = upper - down * (down / (4 * margin))
         x = jnp.where(x < lower + margin, bent_up, jnp.where(x > upper - margin, bent_down, x))
         return jnp.clip(x, lower, upper)
 
-    def population(self, draw, lower, upper, source=None):
-        drawn, more = draw(0)
-        return self.repair(drawn, lower, upper), drawn, more
-
-    def learnt(self, x, drawn, lower, upper):
-        # What was drawn, however far outside: folding it back would show the strategy less variance than it sampled with.
-        if drawn is None:
-            return self.origin(x, lower, upper)
-        return jnp.where(x == self.repair(drawn, lower, upper), drawn, self.origin(x, lower, upper))
+    def _mirrors(self, lower, upper):
+        margin = MARGIN * _width(lower, upper)
+        return lower - margin, upper + margin
 
     def origin(self, x, lower, upper):
         margin = MARGIN * _width(lower, upper)

@@ -323,23 +323,25 @@ class Gaussian(Strategy):
 
     def _tell(self, state, x, fitness):
         lower, upper = (side[None, :] for side in self.space.bounds())
-        points = representable(self.bounds.learnt(x, state.drawn, lower, upper))  # a huge box's may have overflown
         unit = self._unit()[None, :]
+        points = self.bounds.learnt(x, state.drawn, state.mean[None, :] * unit, lower, upper)
+        points = representable(points)  # a huge box's may have overflown
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
         seen = self._seen(state, points / unit)
         told = learn(state, seen, fitness)
         mean, deviations = representable(told.mean[None, :] * unit), self._deviations(state)[None, :] * unit
         confined = self.bounds.confined(mean, deviations, lower, upper)
-        if confined is not mean:
-            if self.AVERAGES:  # of the first lesson, only the mean is computed
+        if confined is not mean and self.AVERAGES:  # of the first lesson, only the mean is computed
 
-                def moved(_: Any) -> Any:
-                    return self._seen(state, representable(points - (mean - confined)) / unit)
+            def moved(_: Any) -> Any:
+                return self._seen(state, representable(points - (mean - confined)) / unit)
 
-                # What is known of the samples holds as long as their mean is where it was.
-                seen = moved(seen) if state.known is None else where_due(jnp.any(confined != mean), moved, seen)
-                told = learn(state, seen, fitness)
-            told = dataclasses.replace(told, mean=jnp.where(confined == mean, told.mean[None, :], confined / unit)[0])
+            # What is known of the samples holds as long as their mean is where it was.
+            seen = moved(seen) if state.known is None else where_due(jnp.any(confined != mean), moved, seen)
+            told = learn(state, seen, fitness)
+        home = self.bounds.home(confined, lower, upper)
+        if home is not mean:
+            told = dataclasses.replace(told, mean=jnp.where(home == mean, told.mean[None, :], home / unit)[0])
         best = fitness.min()
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)
         median = jnp.min(fitness, where=ranks(fitness) >= self.lam // 2, initial=jnp.inf)

@@ -1,6 +1,7 @@
 """Keeping samples inside a box: the right distribution, at a constant cost."""
 
 import dataclasses
+import functools
 import time
 
 import jax
@@ -21,6 +22,8 @@ from jaxes import (
     XNES,
     Box,
     Clip,
+    ElitistCMAES,
+    IAMaLGaM,
     OpenAIES,
     Reflect,
     Resample,
@@ -30,6 +33,7 @@ from jaxes import (
 )
 from jaxes.bounds import Source, _quantile, normal
 from jaxes.operators.cma import length, parameters, separable
+from jaxes.strategies import ALL
 
 pytestmark = pytest.mark.quick
 
@@ -227,16 +231,91 @@ def test_smooth_is_the_identity_in_the_middle_and_reflects_beyond_the_vertex():
     np.testing.assert_allclose(Smooth().repair(jnp.asarray([[-0.04 - 0.3]]), lower, upper), [[0.3]], atol=1e-6)
 
 
-@pytest.mark.parametrize("handler", [Resample(), Clip(), Smooth()])
+@pytest.mark.parametrize("handler", [Resample(), Clip(), Smooth(), Reflect(), Wrap()])
 def test_what_was_drawn_is_learnt_unless_it_was_changed(handler):
-    lower, upper = jnp.zeros((1, 2)), jnp.ones((1, 2))
+    lower, upper, mean = jnp.zeros((1, 2)), jnp.ones((1, 2)), jnp.full((1, 2), 0.5)
     drawn = jnp.asarray([[-0.1, 0.5], [0.3, 1.7]])
     x = handler.repair(drawn, lower, upper)
-    np.testing.assert_array_equal(handler.learnt(x, drawn, lower, upper), drawn)
+    np.testing.assert_array_equal(handler.learnt(x, drawn, mean, lower, upper), drawn)
     changed = x.at[0, 1].set(0.25)
     np.testing.assert_array_equal(
-        handler.learnt(changed, drawn, lower, upper)[0], handler.origin(changed, lower, upper)[0].at[0].set(-0.1)
+        handler.learnt(changed, drawn, mean, lower, upper)[0], handler.origin(changed, lower, upper)[0].at[0].set(-0.1)
     )
+
+
+@pytest.mark.parametrize(("handler", "margin"), [(Reflect(), 0.0), (Smooth(), 0.04), (Wrap(), 0.0)])
+def test_a_mean_outside_goes_home_and_learns_the_nearest_images(handler, margin):
+    """Checked against all images of points, and of means, within some boxes."""
+    lower, upper, period = jnp.full((1, 1), -1.0), jnp.full((1, 1), 1.0), 2.0 if isinstance(handler, Wrap) else 4 + 4 * margin
+    x = jnp.linspace(-0.99, 0.99, 23)[:, None]
+    away = jnp.linspace(-9.0, 9.0, 41)[:, None]
+    home = handler.home(away, lower, upper)
+    turns = np.asarray(away - home) / period
+    np.testing.assert_allclose(turns, np.round(turns), atol=1e-5)
+    assert (jnp.abs(home) <= period / 2 + 1e-5).all()
+    np.testing.assert_array_equal(handler.home(home, lower, upper), home)
+    np.testing.assert_array_equal(handler.home(x, lower, upper), x)
+    shifts = period * np.arange(-3, 4)
+    origin = np.asarray(handler.origin(x, lower, upper))
+    images = [origin + shifts] if isinstance(handler, Wrap) else [origin + shifts, 2 * (1 + margin) - origin + shifts]
+    images = np.concatenate(images, axis=1)
+    for mean in home:
+        learnt_of = np.asarray(handler.learnt(x, None, mean[None, :], lower, upper))
+        assert (np.abs(images - learnt_of).min(axis=1) < 1e-5).all()
+        np.testing.assert_allclose(
+            np.abs(learnt_of - np.asarray(mean))[:, 0], np.abs(images - np.asarray(mean)).min(axis=1), atol=1e-5
+        )
+    free = jnp.asarray([[-jnp.inf]]), jnp.asarray([[jnp.inf]])
+    np.testing.assert_array_equal(handler.home(away, *free), away)
+    np.testing.assert_array_equal(handler.learnt(away, None, away, *free), away)
+
+
+@pytest.mark.parametrize("handler", [Resample(), Clip(), Smooth(), Reflect(), Wrap()])
+@pytest.mark.parametrize("kind", ALL)
+def test_every_handler_works_with_every_strategy(kind, handler):
+    """On a slope, in a box without a float32 number exactly on its sides."""
+
+    def generation(strategy, state, _):
+        x, state = strategy._ask(state)
+        return strategy.tell_flat(state, x, jnp.sum(x, axis=1)), x
+
+    @jax.jit
+    def generations(strategy, key):
+        return jax.lax.scan(functools.partial(generation, strategy), strategy.init(key), None, length=60)
+
+    strategy = kind(Box([-1.0, 0.1], [0.3, 0.7]), bounds=handler)
+    state, x = generations(strategy, jax.random.key(0))
+    lower, upper = strategy.space.bounds()
+    assert ((x >= lower[None, None]) & (x <= upper[None, None])).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(state)))
+    assert state.best_fitness < x[0].sum(axis=1).min()
+
+
+@pytest.mark.parametrize("kind", [CMAES, SepCMAES, XNES, ElitistCMAES, IAMaLGaM])
+def test_a_circle_has_no_seam(kind, x64):
+    """Where an angle is 0 does not matter: the same run, turned by as much."""
+    circle, turn = Box(0.0, 2 * np.pi, shape=3), np.asarray([3.0, 0.1, 5.5])
+
+    @jax.jit
+    def turned(angle, key):
+        strategy = kind(circle, start=(1 + angle) % (2 * np.pi), sigma=1.0, bounds=Wrap())
+        result = jaxes.run(strategy, lambda x: jnp.sum(1 - jnp.cos(x - angle)), key, 100, stop={"converged": False})
+        return result.solution - angle, result.fitness
+
+    runs = jax.jit(jax.vmap(turned, (None, 0)))
+    keys = jax.random.split(jax.random.key(0), 16)
+    (a, fitness), (b, same) = runs(np.zeros(3), keys), runs(turn, keys)
+    np.testing.assert_allclose(np.cos(a - b), 1, atol=1e-9)
+    np.testing.assert_allclose(fitness, same, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [CMAES, SepCMAES, MAES, XNES, DXNESIC, ElitistCMAES])
+@pytest.mark.parametrize("handler", [Reflect(), Smooth()])
+def test_an_optimum_in_the_corner_between_mirrors_is_reached(kind, handler):
+    """Where what was folded back is learnt, hardly any run comes near."""
+    strategy, generations = kind(Box(-5.0, 5.0, shape=3), bounds=handler), 3000 if kind is ElitistCMAES else 600
+    runs = jax.vmap(lambda key: jaxes.run(strategy, jnp.sum, key, generations).fitness)
+    assert (jax.jit(runs)(jax.random.split(jax.random.key(1), 32)) < -15 + 1e-3).sum() >= 30
 
 
 @pytest.mark.parametrize(("lower", "upper"), SIDES)
@@ -280,7 +359,7 @@ def test_the_first_are_pressed_onto_the_sides_that_the_mean_is_beyond(handler):
     np.testing.assert_array_equal(drawn, expected)
     np.testing.assert_array_equal(x, np.clip(expected, lower, upper))
     # What is learnt is beyond the side, too, but no further than what was drawn.
-    np.testing.assert_array_equal(handler.learnt(x, drawn, lower, upper), expected)
+    np.testing.assert_array_equal(handler.learnt(x, drawn, mean, lower, upper), expected)
 
 
 def test_one_lies_on_sides_that_are_near_in_the_first_generations():
