@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxes.bounds import PRESSED
-from jaxes.checks import check_choice
+from jaxes.checks import check_choice, check_value
 from jaxes.gaussian import Gaussian
 from jaxes.pytree import pytree, static
 
@@ -55,8 +55,11 @@ class Controlled(Gaussian):
     control: str = static(default="csa")
 
     def __post_init__(self):
+        owner = type(self).__name__
+        check_choice(owner, "control", self.control, self.CONTROLS)
         super().__post_init__()
-        check_choice(type(self).__name__, "control", self.control, self.CONTROLS)
+        if self.control == "tpa":  # which leaves none but its two candidates otherwise
+            check_value(owner, "lam", self.lam, lambda v: v >= 3, 'at least 3 with control="tpa"')
 
     def _uncontrolled(self, mean):
         if self.control == "csa":

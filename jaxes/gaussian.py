@@ -140,8 +140,6 @@ class Gaussian(Strategy):
         if most is None:
             return check_integer(owner, "lam", lam, at_least=self.LEAST)
         most = check_integer(owner, "lam_max", most, at_least=self.LEAST)
-        if self.sampling == "mirrored":
-            raise ValueError(f'{owner}(lam_max=...) does not go with sampling="mirrored", whose pairs it would tear apart.')
         may_be = f"an integer from {self.LEAST} to lam_max={most}"
         check_value(owner, "lam", lam, lambda v: (v == np.round(v)) & (v >= self.LEAST) & (v <= most), may_be)
         assign(self, lam_max=most)
@@ -273,6 +271,10 @@ class Gaussian(Strategy):
         is a value, also the number of rows and their dtype."""
         return (self.lam,) if isinstance(self.lam, int) else (self.lam, self.population_size, dtype)
 
+    def _number(self, dtype: Any) -> Any:
+        """lam to calculate with: an int, or () of a dtype where it is a value."""
+        return self.lam if isinstance(self.lam, int) else jnp.asarray(self.lam, dtype)
+
     def _remembered(self, lam: Any) -> Any:
         """Over how many generations the best fitness is compared, as in pycma."""
         return 10 + -(-30 * self.space.dimension // lam)
@@ -313,7 +315,10 @@ class Gaussian(Strategy):
 
         def draw(attempt):
             key_of = random.fold_in(key, attempt)
-            z = self._aimed(state, normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling))
+            z = normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling)
+            if self.sampling == "mirrored" and not isinstance(self.lam, int):
+                z = z[paired(len(z))]
+            z = self._aimed(state, z)
             return unit * self._points(state, z), self._known(state, z)
 
         early = (state.generation < EARLY) & self.AVERAGES
@@ -442,6 +447,13 @@ class Gaussian(Strategy):
 def default_lam(d: int) -> int:
     """Candidates a generation in d dimensions (Hansen 2016, eq. 48)."""
     return 4 + math.floor(3 * math.log(d))
+
+
+def paired(count: int) -> np.ndarray:
+    """(count,) where the rows of mirrored vectors are, with each pair side by side: the first few of them are pairs, too."""
+    half = count - count // 2
+    rows = np.arange(2 * half).reshape(2, half).T.reshape(-1)
+    return rows[rows < count]
 
 
 def floor(sigma: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array:

@@ -13,7 +13,25 @@ from cma.recombination_weights import RecombinationWeights
 from variants import assert_same, box, evaluations, runs_of, shifted_sphere, symmetric
 
 import jaxes
-from jaxes import CMAES, LMMAES, MAES, SNES, XNES, Box, Reevaluate, Resample, SepCMAES, StopReason, VkDCMAES, run
+from jaxes import (
+    CEM,
+    CMAES,
+    CRFMNES,
+    DXNESIC,
+    LMMAES,
+    LRACMAES,
+    MAES,
+    SNES,
+    XNES,
+    Box,
+    IAMaLGaM,
+    Reevaluate,
+    Resample,
+    SepCMAES,
+    StopReason,
+    VkDCMAES,
+    run,
+)
 from jaxes.operators.cma import length, parameters
 from jaxes.operators.selection import COMPARED, ranks
 
@@ -295,7 +313,9 @@ def test_starts_are_uniform_in_the_box_by_default():
     np.testing.assert_allclose(means.std(0), np.array([1, 4]) / np.sqrt(12), rtol=0.05)
 
 
-@pytest.mark.parametrize("kind", [CMAES, MAES, SepCMAES, LMMAES, VkDCMAES, XNES, SNES])
+@pytest.mark.parametrize(
+    "kind", [CMAES, LRACMAES, MAES, SepCMAES, LMMAES, VkDCMAES, XNES, SNES, DXNESIC, CRFMNES, CEM, IAMaLGaM]
+)
 def test_a_population_size_that_is_a_value_is_the_same_run(kind, x64):
     """Rows beyond lam change nothing, are not counted, and do not recompile."""
     traces = 0
@@ -306,13 +326,27 @@ def test_a_population_size_that_is_a_value_is_the_same_run(kind, x64):
         traces += 1
         return run(strategy, shifted_sphere, 1, 120, targets=[1.0, 1e-3], stop={"spread": 1e-3})
 
-    for lam in (4 if kind is XNES else 2, 9):  # XNES holds its inverse to four samples, if there are as many
-        fixed = run(kind(box(6), lam=lam), shifted_sphere, 1, 120, targets=[1.0, 1e-3], stop={"spread": 1e-3})
-        valued = program(kind(box(6), lam=lam, lam_max=20))
+    # XNES holds its inverse to four samples, if there are as many; which axes grow is for rounding to say in DX-NES-IC where
+    # samples do not span them.
+    for lam in ({XNES: 4, DXNESIC: 8, VkDCMAES: 3, IAMaLGaM: 6}.get(kind, 2), 9):
+        strategy = kind(box(6), lam=lam, sampling="independent")
+        fixed = run(strategy, shifted_sphere, 1, 120, targets=[1.0, 1e-3], stop={"spread": 1e-3})
+        valued = program(dataclasses.replace(strategy, lam_max=20))
         np.testing.assert_allclose(fixed.solution, valued.solution, rtol=1e-9)
         for name in ("hits", "generations", "evaluations", "stop_reason"):
             np.testing.assert_array_equal(getattr(fixed, name), getattr(valued, name))
     assert traces == 1
+
+
+@pytest.mark.parametrize("most", [8, 9])
+def test_mirrored_samples_of_a_value_are_pairs(most):
+    """Side by side, so that the first lam are."""
+    strategy = CMAES(Box(-np.inf, np.inf, shape=3), start=np.zeros(3), sigma=1.0, lam=most, lam_max=most, sampling="mirrored")
+    z = np.asarray(strategy.ask(strategy.init(0))[0])
+    np.testing.assert_array_equal(z[0:8:2], -z[1:8:2])
+    halves = dataclasses.replace(strategy, lam_max=None)
+    np.testing.assert_array_equal(np.sort(z, axis=0), np.sort(halves.ask(halves.init(0))[0], axis=0))
+    assert run(dataclasses.replace(strategy, lam=6), shifted_sphere, 0, 150).fitness < 1e-3
 
 
 def test_what_is_told_beyond_lam_is_ignored():
@@ -353,7 +387,6 @@ def test_population_sizes_are_swept_in_one_program():
         (lambda: CMAES(box(), lam=1), r"CMAES\(lam=...\) must be at least 2, got 1"),
         (lambda: CMAES(box(), lam=9, lam_max=8), r"CMAES\(lam=...\) must be an integer from 2 to lam_max=8, got 9"),
         (lambda: CMAES(box(), lam=4.5, lam_max=8), r"CMAES\(lam=...\) must be an integer from 2 to lam_max=8, got 4.5"),
-        (lambda: CMAES(box(), lam_max=8, sampling="mirrored"), r"CMAES\(lam_max=...\) does not go with sampling="),
         (lambda: CMAES(box(), root="qr"), r"CMAES\(root=...\) must be one of 'cholesky', 'symmetric', got 'qr'"),
         (lambda: CMAES(box(), sampling="halton"), r"CMAES\(sampling=...\) must be one of"),
         (lambda: CMAES(box(), sigma=-1.0), r"CMAES\(sigma=...\) must be positive and finite, got -1.0"),

@@ -112,3 +112,7 @@ def test_what_it_may_be():
         LRACMAES(box, control="tpa")
     with pytest.raises(ValueError, match=r"VkDCMAES\(control=...\) must be one of 'tpa', 'msr', got 'csa'"):
         VkDCMAES(box, control="csa")
+    with pytest.raises(ValueError, match=r'VkDCMAES\(lam=...\) must be at least 3 with control="tpa", got 2'):
+        VkDCMAES(box, lam=2)
+    with pytest.raises(ValueError, match=r'MAES\(lam=...\) must be at least 3 with control="tpa", got 2'):
+        MAES(box, lam=2, lam_max=5, control="tpa")

@@ -107,7 +107,7 @@ def test_steps_of_crfmnes_are_those_of_the_authors_package(d, lam, x64):
 def test_the_infeasible_rank_last_and_the_nearest_of_them_first():
     z = np.random.RandomState(0).randn(20, 3).astype(np.float32)
     fitness = np.where(np.arange(20) % 4 < 3, np.inf, np.sin(np.arange(20))).astype(np.float32)
-    now = situation(jnp.zeros(3), z, fitness)
+    now = situation(jnp.zeros(3), z, fitness, len(z))
     order = sorted(range(20), key=lambda i: (fitness[i], np.linalg.norm(z[i])))
     raw = np.maximum(0, np.log(11) - np.log(np.arange(1, 21)))
     path = raw @ z[order] / raw.sum() - z.mean(axis=0)
@@ -124,7 +124,7 @@ def test_distance_weights_that_would_overflow():
     """exp(alpha |z|) of two thousand dimensions and candidates is none of single precision's numbers."""
     z = np.random.RandomState(0).randn(2000, 2000).astype(np.float32)
     fitness = np.arange(2000, dtype=np.float32)
-    now = jax.jit(situation)(1e3 * np.ones(2000, np.float32), z, fitness)
+    now = jax.jit(situation, static_argnums=3)(1e3 * np.ones(2000, np.float32), z, fitness, len(z))
     assert now.moves
     raw = np.maximum(0, np.log(1001) - np.log(1 + fitness.astype(float)))
     weights = raw * np.exp(_root_of_h(2000) * np.linalg.norm(z.astype(float), axis=1))

@@ -8,7 +8,7 @@ from variants import assert_same, box, exact
 
 import jaxes
 import jaxes.batch
-from jaxes import CMAES, CRFMNES, ES, SNES, Box, ElitistCMAES, Reevaluate, Restart, Stop, StopReason, run
+from jaxes import CMAES, DE, ES, JDE, SNES, Box, ElitistCMAES, OpenAIES, Reevaluate, Restart, Stop, StopReason, run
 from jaxes.stages import LOG
 
 pytestmark = pytest.mark.quick
@@ -169,8 +169,12 @@ def test_any_strategy_can_be_restarted():
     log = told_of(run(Restart(es, policy="ipop", doublings=1, when=when), rough, 0, 80))
     np.testing.assert_array_equal(log.lam[:3], [6, 12, 12])
     assert set(log.reason) == {StopReason.STAGNATION}
-    log = told_of(run(Restart(CRFMNES(box(2), lam=6), doublings=1, when=when), rough, 0, 80))
+    log = told_of(run(Restart(OpenAIES(box(2), lam=6), doublings=1, when=when), rough, 0, 80))
     assert set(log.lam) == {6, 12}
+    log = told_of(run(Restart(JDE(box(2), lam=6), policy="ipop", doublings=1, when=when), rough, 0, 80))
+    np.testing.assert_array_equal(log.lam[:3], [6, 12, 12])
+    log = told_of(run(Restart(CMAES(box(2), lam=5, sampling="mirrored"), doublings=1, when=when), rough, 0, 200))
+    assert set(log.lam) > {5, 10}
     log = told_of(run(Restart(SNES(box(2), lam=5), doublings=1, when=when), rough, 0, 200))
     assert set(log.lam) > {5, 10}  # its population may have any size
     log = told_of(run(Restart(ElitistCMAES(box(2)), policy="plain", most=9), rough, 0, 30))
@@ -219,6 +223,7 @@ def test_restarts_pay_off(x64):
             lambda: Restart(SMALL, policy="double"),
             r"Restart\(policy=...\) must be one of 'plain', 'ipop', 'bipop', got 'double'",
         ),
+        (lambda: Restart(DE(box())), r"Restart\(policy='bipop'\) cannot change DE: .* no initial step size"),
         (lambda: Restart(SMALL, doublings=-1), r"Restart\(doublings=...\) must be at least 0, got -1"),
         (lambda: Restart(SMALL, restarts=-1), r"Restart\(restarts=...\) must be an integer from 0 to 2147483647, got -1"),
         (lambda: Restart(SMALL, most=0), r"Restart\(most=...\) must be an integer from 1 to 2147483647, got 0"),

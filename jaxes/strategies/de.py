@@ -115,6 +115,9 @@ class Differential(Strategy):
         """The state that has learnt from the trials' fitness (lam,), but for what is shared; the parents still are the old."""
         return state
 
+    def enlarged(self, factor):
+        return dataclasses.replace(self, lam=factor * self.lam)
+
     @property
     def population_size(self):
         return self.lam

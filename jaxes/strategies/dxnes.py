@@ -24,11 +24,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.gaussian import Gaussian, GaussianState, Rooted, fitted_deviations, floor, in_deviations, reach
@@ -56,20 +55,22 @@ class Situation(NamedTuple):
     eta_sigma: jax.Array  # () the learning rate of the step size
 
 
-def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
-    """From the path (d,) so far, standard normal samples z (lam, d) and their fitness (lam,)."""
-    lam, d = z.shape
-    raw, mu_eff = _weights(lam)
+def situation(path: jax.Array, z: jax.Array, fitness: jax.Array, lam: Any) -> Situation:
+    """From the path (d,) so far, standard normal samples z, (lam, d) or more of which the first lam count, and fitness."""
+    d, (raw, mu_eff) = z.shape[1], _weights(lam, z)
+    counts = jnp.arange(z.shape[0], dtype=z.dtype) < lam
     c_sigma = (mu_eff + 2) / (d + mu_eff + 5)
     lengths, feasible = jnp.linalg.norm(z, axis=1), fitness < jnp.inf
-    order = jnp.where(feasible, ranks(fitness), ranks(jnp.where(feasible, -jnp.inf, lengths)))
+    distances = jnp.where(feasible, -jnp.inf, jnp.where(counts, lengths, jnp.inf))
+    order = jnp.where(feasible, ranks(fitness), ranks(distances))
     hat = jnp.asarray(raw / raw.sum(), z.dtype)[order]
-    path = (1 - c_sigma) * path + (c_sigma * (2 - c_sigma) * mu_eff) ** 0.5 * _mul(hat - 1 / lam, z)
+    even = jnp.where(counts, 1 / lam, 0).astype(z.dtype)
+    path = (1 - c_sigma) * path + (c_sigma * (2 - c_sigma) * mu_eff) ** 0.5 * _mul(hat - even, z)
 
     length, chi = jnp.linalg.norm(path), cma.length(d)
     moves, stagnates = length >= chi, (length < chi) & (length >= 0.1 * chi)
     count = jnp.sum(feasible, dtype=z.dtype)
-    alpha = _root_of_h(d) * min(1, lam / d) ** 0.5 * jnp.sqrt(count / lam)
+    alpha = _root_of_h(d) * jnp.sqrt(jnp.minimum(1, lam / d) * count / lam)
     farthest = jnp.max(lengths, where=hat > 0, initial=0)  # whose exponential would overflow
     far = hat * jnp.exp(alpha * jnp.minimum(lengths - farthest, 0))
     return Situation(
@@ -77,7 +78,7 @@ def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
         moves=moves,
         stagnates=stagnates,
         feasible=count,
-        weights=jnp.where(moves, far / far.sum(), hat) - 1 / lam,
+        weights=jnp.where(moves, far / far.sum(), hat) - even,
         eta_sigma=_choose(
             moves,
             stagnates,
@@ -88,9 +89,9 @@ def situation(path: jax.Array, z: jax.Array, fitness: jax.Array) -> Situation:
     )
 
 
-def _weights(lam: int) -> tuple[np.ndarray, float]:
-    """(lam,) what ranks weigh before they are made to sum to one, and how many candidates that amounts to."""
-    raw = raw_utilities(lam)
+def _weights(lam: Any, z: jax.Array) -> tuple[Any, Any]:
+    """What the ranks of samples z weigh before they are made to sum to one, and how many candidates that amounts to."""
+    raw = raw_utilities(lam) if isinstance(lam, int) else raw_utilities(lam, len(z), z.dtype)
     return raw, cma.effective(raw)
 
 
@@ -128,11 +129,12 @@ class DXNESIC(Rooted):
     infinity or NaN if it is not.
 
     Args:
-        space, lam, sigma, start, bounds: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds: see `jaxes.gaussian.Gaussian`.
         sampling: as there; default "mirrored", as in the paper.
     """
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     sampling: str = static(default="mirrored")
 
     def _begin(self, state):
@@ -140,11 +142,11 @@ class DXNESIC(Rooted):
         return DXNESICState(**vars(state), sigma=one, root=eye, whiten=eye, path=jnp.zeros_like(state.mean), gamma=one)
 
     def _learn(self, state, u, fitness):
-        d, lam = self.space.dimension, self.population_size
+        d, lam = self.space.dimension, self._number(u.dtype)
         y = in_deviations(u, state.mean, state.sigma)
         z = _mul(y, state.whiten.T)
         y, z = reach(z) * y, reach(z) * z
-        now = situation(state.path, z, fitness)
+        now = situation(state.path, z, fitness, lam)
         eta = _choose(now.moves, now.stagnates, 180.0, 168.0, 12.0) * d * jnp.tanh(0.02 * now.feasible) / (47 * d**2 + 6400)
         turned = _turned(state.root, state.whiten, y, z, now.weights, eta)
         mean = state.mean + state.sigma * _mul(now.weights, y)
@@ -154,7 +156,7 @@ class DXNESIC(Rooted):
         axes = eigh(_mul(state.root, state.root.T))[1]
         tau = jnp.sum(jnp.square(_mul(turned.root.T, axes)), axis=0) / jnp.sum(jnp.square(_mul(state.root.T, axes)), axis=0) - 1
         c_gamma = 1 / (3 * max(d - 1, 1))
-        gamma = (1 - c_gamma) * state.gamma + c_gamma * jnp.sqrt(1 + min(1, d / lam) * tau.max())
+        gamma = (1 - c_gamma) * state.gamma + c_gamma * jnp.sqrt(1 + jnp.minimum(1, d / lam) * tau.max())
         gamma = jnp.maximum(gamma, 1)
         factor, grown = jnp.where(now.moves, gamma, 1), tau > 0
         total = factor ** (jnp.sum(grown, dtype=u.dtype) / d)  # the d-th root of the stretch's determinant
@@ -187,11 +189,12 @@ class CRFMNES(Gaussian):
     Candidates whose fitness is infinite or NaN are infeasible, as for `DXNESIC`.
 
     Args:
-        space, lam, sigma, start, bounds: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds: see `jaxes.gaussian.Gaussian`.
         sampling: as there; default "mirrored", as in the paper.
     """
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     sampling: str = static(default="mirrored")
 
     def _begin(self, state):
@@ -210,12 +213,12 @@ class CRFMNES(Gaussian):
         return state.mean[None, :] + (state.sigma * state.scales)[None, :] * y
 
     def _learn(self, state, u, fitness):
-        d, lam = self.space.dimension, self.population_size
+        d, lam = self.space.dimension, self._number(u.dtype)
         y = in_deviations(u, state.mean, (state.sigma * state.scales)[None, :])
         z = y + _along(y, state.vector, 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1)
         y, z = reach(z) * y, reach(z) * z
-        now = situation(state.path_sigma, z, fitness)
-        _, mu_eff = _weights(lam)
+        now = situation(state.path_sigma, z, fitness, lam)
+        _, mu_eff = _weights(lam, z)
 
         step = state.scales * _mul(now.weights, y)
         mean = state.mean + state.sigma * step

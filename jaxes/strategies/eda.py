@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,6 @@ from jaxes.operators.linalg import cholesky, solve_triangular
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import as_space
-
-TAU = 0.35
-"""Share of the population that IAMaLGaM selects."""
 
 
 @pytree
@@ -49,7 +46,8 @@ class CEM(Gaussian):
     """Cross-entropy method with independent coordinates (de Boer et al. 2005; Rubinstein & Kroese 2004).
 
     Args:
-        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`; the default of sigma is 0.3 of the box's width.
+        space, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`; the default of sigma is 0.3 of the box's
+            width.
         lam: candidates a generation; default 100, and
         elite: how many of them the distribution is estimated from; default a tenth, as in the tutorial's examples.
         smoothing: weight of the elite's mean against the old mean; default 0.7, of the 0.5 to 0.9 recommended.
@@ -62,6 +60,7 @@ class CEM(Gaussian):
     WIDE: ClassVar[float] = 0.3  # about that of the uniform distribution, which the method starts from
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     elite: int | None = static(default=None)
     smoothing: ArrayLike = 0.7
     variance_smoothing: ArrayLike = 0.9
@@ -96,8 +95,9 @@ class CEM(Gaussian):
         return state.mean[None, :] + jnp.sqrt(state.variance)[None, :] * z
 
     def _learn(self, state, u, fitness):
-        elite = max(1, round(0.1 * self.population_size)) if self.elite is None else self.elite
-        w = jnp.where(ranks(fitness) < elite, 1 / elite, 0).astype(u.dtype)
+        lam = jnp.asarray(self.lam, u.dtype)
+        elite = jnp.maximum(1, jnp.round(lam / 10)) if self.elite is None else jnp.minimum(self.elite, lam)
+        w = jnp.where(ranks(fitness).astype(u.dtype) < elite, 1 / elite, 0)
         center = _mul(w, u)
         variance = _mul(w, jnp.square(u - center[None, :]))
         age = (state.generation + 1).astype(u.dtype)
@@ -126,24 +126,25 @@ class IAMaLGaM(Gaussian):
     """Incremental AMaLGaM (Bosman, Grahl & Thierens 2013), with a full or a diagonal covariance matrix.
 
     Args:
-        space, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`; the default of sigma is 0.3 of the box's width.
+        space, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`; the default of sigma is 0.3 of the box's
+            width.
         lam: candidates a generation; default 10 sqrt(d), with a diagonal matrix 4 sqrt(d), as in the paper.
         model: "full" or "univariate".
     """
 
     WIDE: ClassVar[float] = 0.3
+    LEAST: ClassVar[int] = 6  # so that two are selected
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     model: Literal["full", "univariate"] = static(default="full")
 
     def __post_init__(self):
         check_choice("IAMaLGaM", "model", self.model, RATES)
         if self.lam is None:
             factor = {"full": 10, "univariate": 4}[self.model]
-            least = math.floor(2 / TAU) + 1
-            assign(self, lam=max(least, math.floor(factor * math.sqrt(as_space(self.space).dimension))))
+            assign(self, lam=max(self.LEAST, math.floor(factor * math.sqrt(as_space(self.space).dimension))))
         super().__post_init__()
-        check_integer("IAMaLGaM", "lam", self.lam, at_least=math.floor(2 / TAU) + 1)
 
     def _begin(self, state):
         one = jnp.ones_like(state.mean)
@@ -161,14 +162,14 @@ class IAMaLGaM(Gaussian):
 
     def _points(self, state, z):
         y = state.root[None, :] * z if self.model == "univariate" else _mul(z, state.root.T)
-        shifted = jnp.arange(self.population_size) < math.floor(0.5 * TAU * self.population_size)
+        shifted = jnp.arange(self.population_size, dtype=jnp.int32) < 7 * self.lam // 40  # half as many as are selected
         anticipated = jnp.where(shifted[:, None], 2 * state.multiplier * state.shift[None, :], 0)
         return state.mean[None, :] + jnp.sqrt(state.multiplier) * y + anticipated
 
     def _learn(self, state, u, fitness):
-        selected = selection_size(self.population_size)
+        selected = selection_size(self._number(u.dtype))
         eta, eta_shift = learning_rates(self.space.dimension, selected, self.model)
-        w = jnp.where(ranks(fitness) < selected, 1 / selected, 0).astype(u.dtype)
+        w = jnp.where(ranks(fitness).astype(u.dtype) < selected, 1 / selected, 0).astype(u.dtype)
         mean = _mul(w, u)
         shift = (1 - eta_shift) * state.shift + eta_shift * (mean - state.mean)
         y = u - mean[None, :]
@@ -212,13 +213,15 @@ RATES = {"full": ((-1.1, 1.2, 1.6), (-1.2, 0.31, 0.5)), "univariate": ((-0.4, 0.
 """Of the covariance matrix and of the shift, by Bosman (2009)."""
 
 
-def selection_size(lam: int) -> int:
-    return math.floor(TAU * lam)
+def selection_size(lam: Any) -> Any:
+    """How many of a population IAMaLGaM selects: floor(0.35 lam), without the rounding of 0.35."""
+    return 7 * lam // 20
 
 
-def learning_rates(d: int, selected: int, model: str) -> tuple[float, float]:
+def learning_rates(d: int, selected: Any, model: str) -> tuple[Any, Any]:
     """Of the covariance matrix and of the mean shift."""
-    eta, eta_shift = (1 - math.exp(a * selected**b / d**c) for a, b, c in RATES[model])
+    exp: Any = math.exp if isinstance(selected, int) else jnp.exp
+    eta, eta_shift = (1 - exp(a * selected**b / d**c) for a, b, c in RATES[model])
     return eta, eta_shift
 
 

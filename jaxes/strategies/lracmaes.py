@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxes.checks import as_number, check_value
 from jaxes.gaussian import diagonal, floor, outer
 from jaxes.operators.linalg import log_determinant
-from jaxes.pytree import assign, pytree, where
+from jaxes.pytree import assign, pytree, static, where
 from jaxes.strategies.cmaes import CMAESState, Factored, _mul
 
 BETA_MEAN, BETA_COVARIANCE = 0.1, 0.03
@@ -63,7 +63,7 @@ class LRACMAES(Factored):
     """CMA-ES with learning rate adaptation (Nomura, Akimoto & Ono 2023).
 
     Args:
-        space, lam, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
+        space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         root: as in `CMAES`.
         alpha: the signal-to-noise ratio to keep, per learning rate factor; default 1.4, as in the paper. A larger one makes
             smaller steps.
@@ -75,6 +75,7 @@ class LRACMAES(Factored):
     CONTROLS: ClassVar[tuple[str, ...]] = ("csa",)
 
     _: KW_ONLY
+    lam_max: int | None = static(default=None)
     alpha: ArrayLike = 1.4
 
     def __post_init__(self):
