@@ -99,8 +99,8 @@ class Gaussian(Strategy):
         sampling: "independent", "mirrored", "orthogonal" or "sobol": see `jaxes.operators.sampling`.
 
     sigma and start are leaves: they can be swept, batched and changed without a new program. Where a strategy has `lam_max` and
-    it is given, so is lam: populations then have lam_max rows, of which the first lam count. A generation takes the time of
-    lam_max; `Result.evaluations` counts what counts.
+    it is given, so is lam: populations then have lam_max rows, of which the first lam count (mirrored pairs lie side by side).
+    A generation takes the time of lam_max; `Result.evaluations` counts what counts.
     """
 
     LEAST: ClassVar[int] = 2

@@ -21,16 +21,15 @@ def truncation(fitness: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
 def ranks(fitness: jax.Array) -> jax.Array:
     """(n,) int32, 0 for the best of fitness (n,). Ties: lower index first.
 
-    By comparing all with all where that is cheaper than a sort, which XLA does not vectorise.
+    By comparing all with all where that is cheaper than a sort, which XLA does not vectorise. See `_number`.
     """
     n = fitness.shape[0]
     if n > COMPARED:
         return jnp.zeros(n, jnp.int32).at[jnp.argsort(fitness)].set(jnp.arange(n, dtype=jnp.int32))
-    mine, other = fitness[:, None], fitness[None, :]
+    mine, other = fitness[None, :], fitness[:, None]
     # A constant: what is computed from indices, XLA takes out of loops before it sees that ranks are computed more than once.
-    lower_index = np.tri(n, k=-1, dtype=bool)
-    before = (other < mine) | ((other == mine) & lower_index)
-    return jnp.sum(before, axis=1, dtype=jnp.int32)
+    lower_index = ~np.tri(n, dtype=bool)
+    return _number((other < mine) | ((other == mine) & lower_index))
 
 
 def counts(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -40,5 +39,13 @@ def counts(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
         order = jnp.sort(fitness)
         less, most = (jnp.searchsorted(order, fitness, side).astype(jnp.int32) for side in ("left", "right"))
         return less, most - less
-    mine, other = fitness[:, None], fitness[None, :]
-    return jnp.sum(other < mine, axis=1, dtype=jnp.int32), jnp.sum(other == mine, axis=1, dtype=jnp.int32)
+    mine, other = fitness[None, :], fitness[:, None]
+    return _number(other < mine), _number(other == mine)
+
+
+def _number(true: jax.Array) -> jax.Array:
+    """(n,) int32 how many of each column of (n, n) are true.
+
+    Along columns, and in bytes where they hold it: what a CPU sums for many at once, and the least that XLA may store.
+    """
+    return jnp.sum(true, axis=0, dtype=jnp.uint8 if len(true) < 256 else jnp.uint16).astype(jnp.int32)
