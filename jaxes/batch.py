@@ -438,8 +438,9 @@ class Gathering:
 
     @property
     def occupancy(self) -> float:
-        """The share of candidates that were of use."""
-        return self.used / max(self.used + int(self.wasted.sum()), 1)
+        """The share of candidates that were of use, 1 as long as none was counted."""
+        wasted = int(self.wasted.sum())
+        return self.used / (self.used + wasted) if wasted else 1.0
 
     def snapshot(self) -> dict[str, np.ndarray]:
         gathered = np.ones(self.total, bool) if self.gathered is None else self.gathered

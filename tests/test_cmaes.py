@@ -74,6 +74,44 @@ def test_steps_are_those_of_the_cmaes_package(lam, x64, monkeypatch):
         np.testing.assert_allclose(state.path_c, peer._pc, atol=1e-9)
 
 
+@pytest.mark.parametrize(("d", "lam", "period"), [(5, 9, 1), (20, 12, 2), (40, 15, 4)])
+def test_steps_with_a_triangular_root_are_the_tutorials(d, lam, period, x64):
+    """The default root, told the same candidates and fitness as Figure 6 of the tutorial in NumPy, 200 generations.
+
+    A triangular root of every so-manieth matrix takes the place of C^(1/2): samples are made with it, and the path of the step
+    size is that of what they were made of.
+    """
+    strategy = CMAES(Box(-np.inf, np.inf, shape=d), lam=lam, start=np.ones(d), sigma=0.5)
+    f, p = jax.jit(jax.vmap(lambda x: ellipsoid(d)(x + 0.3))), parameters(d, lam)  # around the origin: means are subtracted
+    assert strategy._period(np.float64) == period
+    mean, sigma, covariance, root = np.ones(d), 0.5, np.eye(d), np.eye(d)
+    path_sigma, path_c, state = np.zeros(d), np.zeros(d), strategy.init(0)
+    for generation in range(200):
+        population, state = strategy.ask(state)
+        x, fitness = np.asarray(population), np.asarray(f(population))
+        state = strategy.tell(state, population, fitness)
+        y = (x - mean)[np.argsort(fitness)] / sigma
+        z = np.linalg.solve(root, y.T).T
+        positive = np.maximum(p.weights, 0)
+        mean = mean + sigma * positive @ y
+        path_sigma = (1 - p.c_sigma) * path_sigma + np.sqrt(p.c_sigma * (2 - p.c_sigma) * p.mu_eff) * positive @ z
+        relative = np.linalg.norm(path_sigma) / length(d)
+        h = relative < (1.4 + 2 / (d + 1)) * np.sqrt(1 - (1 - p.c_sigma) ** (2 * (generation + 1)))
+        path_c = (1 - p.c_c) * path_c + h * np.sqrt(p.c_c * (2 - p.c_c) * p.mu_eff) * positive @ y
+        weights = np.where(p.weights < 0, p.weights * d / np.sum(z**2, axis=1), p.weights)
+        kept = 1 + (1 - h) * p.c_1 * p.c_c * (2 - p.c_c) - p.c_1 - p.c_mu * np.sum(p.weights)
+        covariance = kept * covariance + p.c_1 * np.outer(path_c, path_c) + p.c_mu * (weights * y.T) @ y
+        sigma = sigma * np.exp(min(1, p.c_sigma / p.d_sigma * (relative - 1)))
+        if generation % period == 0:
+            root = np.linalg.cholesky(covariance)
+        np.testing.assert_allclose(0.5 * state.mean, mean, rtol=1e-9)
+        np.testing.assert_allclose(0.5 * state.sigma, sigma, rtol=1e-9)
+        np.testing.assert_allclose(symmetric(state.covariance), covariance, rtol=1e-9, atol=1e-9 * np.abs(covariance).max())
+        np.testing.assert_allclose(state.root.T, root, rtol=1e-9, atol=1e-9 * np.abs(root).max())
+        np.testing.assert_allclose(state.path_sigma, path_sigma, atol=1e-9)
+        np.testing.assert_allclose(state.path_c, path_c, atol=1e-9)
+
+
 @pytest.mark.parametrize("lam", [10, 25])
 def test_steps_are_those_of_purecma(lam, x64):
     """Hansen's own short program, told the same candidates and fitness for 200 generations.
@@ -203,6 +241,54 @@ def test_reasons_to_stop(x64):
     )
     assert downhill == {StopReason.TOLFACUPX}
     assert StopReason.CONDITIONCOV in cigar
+
+
+def test_each_reason_to_stop_by_itself(x64):
+    """What a run in progress is told by one number that is out of bounds."""
+    strategy = CMAES(Box(-np.inf, np.inf, shape=4), start=np.ones(4), sigma=1.0)
+    state = run(strategy, lambda x: jnp.sum(jnp.abs(x)), 0, 40).state
+    longest, last = strategy._remembered(strategy.lam), jnp.asarray([0.0, 0.0, 0.0, 1.0])
+    assert strategy.stop_reason(state) == StopReason.RUNNING
+
+    def told(**changes):
+        return StopReason(int(strategy.stop_reason(dataclasses.replace(state, **changes))))
+
+    recent = 1 + np.linspace(0, 1, state.recent.shape[0])
+    narrow = jnp.diag(jnp.asarray([1.0, 1.0, 1.0, 1e-12]))
+    unit = {"sigma": jnp.ones(()), "covariance": jnp.eye(4), "shortest": jnp.roll(last, 1)}
+    one = jnp.ones(())
+    assert told(recent=jnp.ones_like(state.recent)) == StopReason.EQUALFUNVALS
+    assert told(recent=1 + 4e-12 * recent, spread=4e-12 * one) == StopReason.TOLFUN
+    assert told(recent=1 + 4e-13 * recent, spread=one) == StopReason.TOLFUNHIST
+    assert told(recent=1 + 4e-12 * recent, spread=one) == StopReason.RUNNING
+    assert told(**unit | {"sigma": 0.9e-11 * one, "mean": jnp.zeros(4)}) == StopReason.TOLX
+    assert told(**unit | {"sigma": 1.1e-11 * one, "mean": jnp.zeros(4)}) == StopReason.RUNNING
+    assert told(rest=dataclasses.replace(state.rest, since=state.generation - 25)) == StopReason.TOLXSTAGNATION
+    assert told(**unit | {"sigma": 1001 * one}) == StopReason.TOLFACUPX
+    assert told(**unit | {"shortest": 0.9e-7 * last}) == StopReason.CONDITIONCOV
+    assert told(**unit | {"shortest": 1.1e-7 * last}) == StopReason.RUNNING
+    assert told(**unit | {"shortest": 1e-6 * last, "mean": 1e11 * last}) == StopReason.NOEFFECTAXIS
+    assert told(**unit | {"covariance": narrow, "mean": 1e11 * last}) == StopReason.NOEFFECTCOORD
+    assert told(progress=dataclasses.replace(state.progress, stalled=jnp.ones((), bool))) == StopReason.STAGNANT
+    infinite = {"recent": jnp.full_like(state.recent, np.inf), "spread": jnp.asarray(np.inf)}
+    assert told(**infinite, generation=jnp.int32(longest)) == StopReason.NONFINITE
+    assert told(**infinite, generation=jnp.int32(longest - 1)) == StopReason.RUNNING
+
+
+def test_reasons_to_stop_where_there_is_nothing_to_find():
+    """Nothing but NaN; and noise, in which the median of a generation does not get better."""
+
+    def noise(x, key):
+        return jax.random.normal(key)
+
+    (nothing,), generations = reasons([lambda x: jnp.sum(x) * jnp.nan])
+    assert nothing == {StopReason.NONFINITE}
+    assert generations[0] == 10 + 30 * 4 // 8
+    strategy = CMAES(Box(-5.0, 5.0, shape=4))
+    keys = jax.random.split(jax.random.key(0), 8)
+    result = jax.jit(jax.vmap(lambda key: run(strategy, noise, key, 3000, stochastic=True)))(keys)
+    assert StopReason.STAGNANT in set(np.asarray(result.stop_reason))
+    assert (np.asarray(result.generations)[np.asarray(result.stop_reason) == StopReason.STAGNANT] > 500).all()
 
 
 def test_float32_stops_too():

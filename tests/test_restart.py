@@ -181,6 +181,16 @@ def test_any_strategy_can_be_restarted():
     np.testing.assert_array_equal(log.evaluations, [9, 9, 9])
 
 
+@pytest.mark.parametrize(("policy", "least", "most"), [("plain", 1.0, 1.0), ("ipop", 0.2, 0.999)])
+def test_reports_tell_which_share_of_the_candidates_was_of_use(policy, least, most):
+    """All, where there is one population size; else, runs of several share batches."""
+    shares = []
+    strategy = Restart(SNES(box(2), lam=5), policy=policy, doublings=3, when={"stagnation": 5})
+    jaxes.minimize(rough, strategy=strategy, runs=16, generations=150, callback=lambda report: shares.append(report.occupancy))
+    assert all(0 < share <= 1 for share in shares)
+    assert least <= shares[-1] <= most
+
+
 def test_starts_are_anywhere_in_the_box_and_where_the_user_says_in_the_open():
     def flat(solution):
         return 0 * solution[0]
