@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 CASES = ((6, 10), (14, 8))  # d, lam
-GENERATIONS, SIGMA = 120, 0.5
-VKD_CASES, VKD_GENERATIONS = ((12, 10, 2), (5, 12, 3), (6, 9, 0)), 100  # d, lam, k
+GENERATIONS, SIGMA = 200, 0.5
+VKD_CASES, VKD_GENERATIONS = ((12, 10, 2), (5, 12, 3), (6, 9, 0)), 200  # d, lam, k
 
 
 def start(d: int) -> np.ndarray:

@@ -78,7 +78,7 @@ def test_steps_of_dxnesic_are_those_of_the_cmaes_package(d, lam, x64, monkeypatc
 
 @pytest.mark.parametrize(("d", "lam"), peer_data.CASES)
 def test_steps_of_crfmnes_are_those_of_the_authors_package(d, lam, x64):
-    """The same candidates and fitness told to both, 120 generations, in some of which a part is infeasible."""
+    """The same candidates and fitness told to both, 200 generations, in some of which a part is infeasible."""
     peer = {name: DATA[f"crfmnes {d} {lam} {name}"] for name in ("m", "sigma", "D", "v", "ps", "pc")}
     strategy = dataclasses.replace(opened(CRFMNES, d, lam=lam), start=peer_data.start(d))
     state = dataclasses.replace(strategy.init(0), vector=jnp.asarray(peer["v"][0]))

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.quick
 
 @pytest.mark.parametrize("decay", [5.0, np.inf])
 def test_steps_of_cem_are_those_of_the_tutorial(decay, x64):
+    """In NumPy, 200 generations; with a constant weight, variances vanish exponentially, and it ends with them."""
     d, lam, elite = 4, 30, 5
     strategy = CEM(whole_space(d), lam=lam, elite=elite, variance_decay=decay, start=np.ones(d), sigma=0.5)
     mean, variance = np.ones(d), np.full(d, 0.25)
@@ -29,12 +30,12 @@ def test_steps_of_cem_are_those_of_the_tutorial(decay, x64):
             break
         np.testing.assert_allclose(0.5 * state.mean, mean, rtol=1e-9)
         np.testing.assert_allclose(0.25 * state.variance, variance, rtol=1e-9, atol=1e-15)
-    assert t > 15
+    assert t == 200 or (math.isinf(decay) and t > 50)
 
 
 @pytest.mark.parametrize(("model", "lam"), [("full", 31), ("univariate", 12)])
 def test_steps_of_iamalgam_are_those_of_the_paper(model, lam, x64):
-    """Bosman, Grahl & Thierens (2013), in NumPy, 200 generations, with every case of the variance scaling."""
+    """Bosman, Grahl & Thierens (2013), in NumPy, with every case of the variance scaling, until the matrix has vanished."""
     d, sigma = 10, 0.5
     strategy = IAMaLGaM(whole_space(d), model=model, start=np.ones(d), sigma=sigma)
     assert strategy.population_size == lam
@@ -48,7 +49,7 @@ def test_steps_of_iamalgam_are_those_of_the_paper(model, lam, x64):
     def f(x):  # improvements far away, then rarely, then never
         return jnp.where(jnp.sum(x) > 0, jnp.maximum(jnp.sum(jnp.arange(1, d + 1, dtype=x.dtype) * x), 0), 0) + 1
 
-    for population, fitness, state in steps(strategy, f):
+    for t, (population, fitness, state) in enumerate(steps(strategy, f), start=1):
         improved = population[fitness < best]
         if len(improved):
             stall, c_old = 0, c
@@ -70,6 +71,7 @@ def test_steps_of_iamalgam_are_those_of_the_paper(model, lam, x64):
         now = (chosen - mean).T @ (chosen - mean) / count
         cov = (1 - eta) * cov + eta * (now if model == "full" else np.diag(np.diag(now)))
         if np.linalg.eigvalsh(cov).min() < 1e-12:
+            assert t > 80
             break
         mine = state.covariance if model == "full" else np.diag(state.covariance)
         np.testing.assert_allclose(sigma * state.mean, mean, rtol=1e-9, atol=1e-12)

@@ -18,7 +18,7 @@ DATA = np.load(Path(__file__).parent / "data" / "restricted.npz")
 
 @pytest.mark.parametrize(("d", "lam", "k"), peer_data.VKD_CASES)
 def test_steps_are_those_of_pycmas_sampler(d, lam, k, x64):
-    """The same candidates and fitness told to both, 100 generations; more and fewer samples than coordinates."""
+    """The same candidates and fitness told to both, 200 generations; more and fewer samples than coordinates."""
     peer = {name: DATA[f"vkd {d} {lam} {k} {name}"] for name in ("x", "mean", "sigma", "D", "V", "S", "pc", "ps")}
     space = Box(-np.inf, np.inf, shape=d)
     strategy = VkDCMAES(space, lam=lam, directions=k, start=peer_data.start(d), sigma=peer_data.SIGMA)
