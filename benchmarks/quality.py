@@ -1,4 +1,4 @@
-"""Shares of the BBOB suite's targets that jaxes' restarts and portfolio reach, and those of pycma and pygmo.
+"""Shares of the BBOB suite's targets that jaxes' restarts and portfolio reach, and those of pycma, pygmo and evosax.
 
     python benchmarks/quality.py [--quick] [--dimension 5] [--functions 1-24] [--repeats 1] [--only NAMES] [--json FILE]
 
@@ -12,6 +12,7 @@ Peers are skipped, by name, where they are not installed (pip install "jaxes[ben
 
 import argparse
 import contextlib
+import functools
 import json
 import math
 import warnings
@@ -78,11 +79,39 @@ def pygmo(algorithm: str) -> Callable[[Gap, int], None]:
     return run
 
 
+@functools.cache
+def evosax_programs(d: int) -> tuple[Callable, Callable, Callable]:
+    from evosax.algorithms import CMA_ES
+
+    strategy = CMA_ES(population_size=4 + int(3 * math.log(d)), solution=jax.numpy.zeros(d))
+    params = strategy.default_params.replace(std_init=2.0)
+    init = jax.jit(lambda key, mean: strategy.init(key, mean, params))
+    ask = jax.jit(lambda key, state: strategy.ask(key, state, params))
+    tell = jax.jit(lambda key, x, fitness, state: strategy.tell(key, x, fitness, state, params)[0])
+    return init, ask, tell
+
+
+def evosax(gap: Gap, seed: int) -> None:
+    """CMA-ES, begun anew where a generation differs by less than 1e-11, or is no number."""
+    init, ask, tell = evosax_programs(gap.d)
+    random, key = np.random.RandomState(seed), jax.random.key(seed)
+    while True:
+        key, first = jax.random.split(key)
+        state, spread = init(first, random.uniform(-5, 5, gap.d)), math.inf
+        while spread > 1e-11:
+            key, *two = jax.random.split(key, 3)
+            population, state = ask(two[0], state)
+            fitness = np.array([gap(x) for x in np.asarray(population)])
+            state = tell(two[1], population, fitness, state)
+            spread = np.ptp(fitness)  # NaN ends it, too
+
+
 PEERS: dict[str, Callable[[], Callable[[Gap, int], None]]] = {
     "pycma bipop": lambda: pycma,
     "pygmo de1220": lambda: pygmo("de1220"),
     "pygmo cmaes": lambda: pygmo("cmaes"),
     "pygmo xnes": lambda: pygmo("xnes"),
+    "evosax cmaes": lambda: evosax,
 }
 
 

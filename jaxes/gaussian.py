@@ -25,7 +25,7 @@ from jaxes.bounds import Bounds, Resample, Source, representable
 from jaxes.branch import any_lane, where_due
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.linalg import cholesky, solve_triangular
-from jaxes.operators.sampling import SAMPLINGS, normal_vectors
+from jaxes.operators.sampling import MOST_SOBOL, SAMPLINGS, normal_vectors
 from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
 from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, positive
@@ -129,6 +129,8 @@ class Gaussian(Strategy):
         lam = default_lam(space.dimension) if self.lam is None else self.lam
         lam = self._checked(owner, lam)
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
+        if self.sampling == "sobol" and space.dimension > MOST_SOBOL:
+            raise ValueError(f'{owner}(sampling="sobol") is for at most {MOST_SOBOL} variables, got {space.dimension}.')
         check_bounds(owner, self.bounds)
         assign(self, space=space, lam=lam)
         assign(self, sigma=positive(owner, space, "sigma", self.sigma), start=point(owner, space, "start", self.start))

@@ -473,6 +473,10 @@ def test_population_sizes_are_swept_in_one_program():
         (lambda: CMAES(box(), lam=1), r"CMAES\(lam=...\) must be at least 2, got 1"),
         (lambda: CMAES(box(), lam=9, lam_max=8), r"CMAES\(lam=...\) must be an integer from 2 to lam_max=8, got 9"),
         (lambda: CMAES(box(), lam=4.5, lam_max=8), r"CMAES\(lam=...\) must be an integer from 2 to lam_max=8, got 4.5"),
+        (
+            lambda: SepCMAES(Box(-1.0, 1.0, shape=21_202), sampling="sobol"),
+            r'SepCMAES\(sampling="sobol"\) is for at most 21201 variables, got 21202',
+        ),
         (lambda: CMAES(box(), root="qr"), r"CMAES\(root=...\) must be one of 'cholesky', 'symmetric', got 'qr'"),
         (lambda: CMAES(box(), sampling="halton"), r"CMAES\(sampling=...\) must be one of"),
         (lambda: CMAES(box(), sigma=-1.0), r"CMAES\(sigma=...\) must be positive and finite, got -1.0"),

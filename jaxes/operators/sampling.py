@@ -14,6 +14,9 @@ from jaxes.operators.linalg import qr
 
 SAMPLINGS = ("independent", "mirrored", "orthogonal", "sobol")
 
+MOST_SOBOL = 21_201
+"""Dimensions for which there are Sobol sequences."""
+
 
 def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, sampling: str = "independent") -> jax.Array:
     """(count, d) vectors, each standard normal.
@@ -22,7 +25,7 @@ def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, samplin
         sampling: "independent"; "mirrored": the second half is minus the first (Brockhoff et al. 2010; the vector in the
             middle of an odd count has no mirror image); "orthogonal": up to d of them at right angles, with lengths as if
             independent (Wang et al. 2019); "sobol": a Sobol sequence, shifted at random as a whole (Cranley & Patterson
-            1976; Teytaud & Gelly 2007), in at most 21,201 dimensions.
+            1976; Teytaud & Gelly 2007), in at most `MOST_SOBOL` dimensions.
     """
     if sampling == "independent":
         return random.transformed(normal, key, (count, d), dtype)

@@ -1,7 +1,8 @@
 """Fitness shaping: what an estimate of a gradient averages in the place of the fitness itself.
 
 Shaped fitness grows with fitness, has mean zero over a population, is finite whatever the fitness was, and is the same for
-equal fitness: a plateau has no gradient.
+equal fitness: a plateau has no gradient. The weights of ranks in the CMA-ES and NES families are no choice: their learning
+rates are made for them.
 """
 
 from __future__ import annotations

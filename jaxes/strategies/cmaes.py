@@ -9,6 +9,8 @@ Departures: by default the covariance matrix is factored by Cholesky, in a fract
 second or fourth generation only where it changes slowly (section B.2 postpones it, too; evaluations stay the same). The path of
 the step size then lives in coordinates that turn slowly (Krause, Arbones & Igel, NIPS 2016). The step size grows by a factor of
 e a generation at most, stays above what rounding resolves, and follows the path where no side of the box holds the mean.
+Where peers differ from the paper, this is the paper: the cmaes package adds 1e-8 to the squared lengths of eq. 46; purecma's
+logarithm of the step size follows the square of the path's length, with a damping of its own, in the place of eq. 44.
 """
 
 from __future__ import annotations

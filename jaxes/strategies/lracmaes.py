@@ -72,7 +72,7 @@ class LRACMAES(Factored):
     end a noisy run early: see `jaxes.Stop(converged=False)`.
     """
 
-    CONTROLS: ClassVar[tuple[str, ...]] = ("csa",)
+    CONTROLS: ClassVar[tuple[str, ...]] = ("csa",)  # its growth is part of the change whose noise is measured
 
     _: KW_ONLY
     lam_max: int | None = static(default=None)

@@ -6,7 +6,9 @@ not the coordinates', CMA-ES needs far fewer evaluations.
 
 Reference: R. Ros & N. Hansen, A simple modification in CMA-ES achieving linear time and space complexity, PPSN X (2008),
 296-305. Departures: what C loses while its path stalls is given back, as in Hansen's tutorial (2016). The learning rate is at
-most 1. The step size grows by a factor of e a generation at most, and stays above what rounding resolves.
+most 1. The step size grows by a factor of e a generation at most, and stays above what rounding resolves. Where the cmaes
+package differs from the paper, this is the paper: c_cov is shared by the two updates, 1 / mu_eff of it for the path, where
+there the path's comes on top.
 """
 
 from __future__ import annotations

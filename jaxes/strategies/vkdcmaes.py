@@ -55,7 +55,7 @@ class VkDCMAES(Controlled):
         control: of the step size: "tpa" or "msr": see `jaxes.control`.
     """
 
-    CONTROLS: ClassVar[tuple[str, ...]] = ("tpa", "msr")
+    CONTROLS: ClassVar[tuple[str, ...]] = ("tpa", "msr")  # no path in coordinates that a whole matrix would make independent
 
     _: KW_ONLY
     lam_max: int | None = static(default=None)
