@@ -536,9 +536,17 @@ def reach(z: jax.Array) -> jax.Array:
     A candidate that was moved after `ask` may lie many deviations away, and would swamp all that was learnt. Source: N. Hansen,
     Injecting external solutions into CMA-ES (2011), arXiv 1110.4181, whose bound is tighter and would bend samples too.
     """
-    # The sum of squares as a product of matrices, which on a CPU takes half of the time.
-    length = jnp.sqrt(_mul(jnp.square(z), jnp.ones_like(z, shape=z.shape[-1])))[..., None]
-    longest = z.shape[-1] ** 0.5 + 6
+    return within(lengths(z), z.shape[-1])[..., None]
+
+
+def lengths(rows: jax.Array) -> jax.Array:
+    """(...,) of vectors (..., d): the sum of squares as a product of matrices, which on a CPU takes half of the time."""
+    return jnp.sqrt(_mul(jnp.square(rows), jnp.ones_like(rows, shape=rows.shape[-1])))
+
+
+def within(length: jax.Array, d: int) -> jax.Array:
+    """The factors of `reach`, from the lengths (...,) of the standard normal vectors."""
+    longest = d**0.5 + 6
     return jnp.where(jnp.isfinite(length), longest / jnp.maximum(length, longest), 0)
 
 

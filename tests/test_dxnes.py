@@ -14,6 +14,7 @@ import pytest
 from variants import learnt, runs_of, shifted_sphere
 
 from jaxes import CRFMNES, DXNESIC, Box
+from jaxes.gaussian import lengths
 from jaxes.strategies.dxnes import _root_of_h, situation
 
 pytestmark = pytest.mark.quick
@@ -107,7 +108,7 @@ def test_steps_of_crfmnes_are_those_of_the_authors_package(d, lam, x64):
 def test_the_infeasible_rank_last_and_the_nearest_of_them_first():
     z = np.random.RandomState(0).randn(20, 3).astype(np.float32)
     fitness = np.where(np.arange(20) % 4 < 3, np.inf, np.sin(np.arange(20))).astype(np.float32)
-    now = situation(jnp.zeros(3), z, fitness, len(z))
+    now = situation(jnp.zeros(3), lengths(z), lambda w: w @ z, fitness, len(z))
     order = sorted(range(20), key=lambda i: (fitness[i], np.linalg.norm(z[i])))
     raw = np.maximum(0, np.log(11) - np.log(np.arange(1, 21)))
     path = raw @ z[order] / raw.sum() - z.mean(axis=0)
@@ -124,7 +125,9 @@ def test_distance_weights_that_would_overflow():
     """exp(alpha |z|) of two thousand dimensions and candidates is none of single precision's numbers."""
     z = np.random.RandomState(0).randn(2000, 2000).astype(np.float32)
     fitness = np.arange(2000, dtype=np.float32)
-    now = jax.jit(situation, static_argnums=3)(1e3 * np.ones(2000, np.float32), z, fitness, len(z))
+    now = jax.jit(situation, static_argnums=(2, 4))(
+        1e3 * np.ones(2000, np.float32), lengths(z), lambda w: w @ z, fitness, len(z)
+    )
     assert now.moves
     raw = np.maximum(0, np.log(1001) - np.log(1 + fitness.astype(float)))
     weights = raw * np.exp(_root_of_h(2000) * np.linalg.norm(z.astype(float), axis=1))

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
@@ -30,7 +31,17 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxes.gaussian import Gaussian, GaussianState, Rooted, fitted_deviations, floor, in_deviations, reach
+from jaxes.gaussian import (
+    Gaussian,
+    GaussianState,
+    Rooted,
+    fitted_deviations,
+    floor,
+    in_deviations,
+    lengths,
+    reach,
+    within,
+)
 from jaxes.operators import cma
 from jaxes.operators.linalg import eigh
 from jaxes.operators.sampling import normal_vectors
@@ -55,21 +66,24 @@ class Situation(NamedTuple):
     eta_sigma: jax.Array  # () the learning rate of the step size
 
 
-def situation(path: jax.Array, z: jax.Array, fitness: jax.Array, lam: Any) -> Situation:
-    """From the path (d,) so far, standard normal samples z, (lam, d) or more of which the first lam count, and fitness."""
-    d, (raw, mu_eff) = z.shape[1], _weights(lam, z)
-    counts = jnp.arange(z.shape[0], dtype=z.dtype) < lam
+def situation(
+    path: jax.Array, lengths: jax.Array, average: Callable[[jax.Array], jax.Array], fitness: jax.Array, lam: Any
+) -> Situation:
+    """From the path (d,) so far, the lengths of standard normal samples z, (lam,) or more of which the first lam count, their
+    average (d,) with any weights, and fitness."""
+    d, (raw, mu_eff) = path.shape[0], _weights(lam, lengths)
+    counts = jnp.arange(len(lengths), dtype=path.dtype) < lam
     c_sigma = (mu_eff + 2) / (d + mu_eff + 5)
-    lengths, feasible = jnp.linalg.norm(z, axis=1), fitness < jnp.inf
+    feasible = fitness < jnp.inf
     distances = jnp.where(feasible, -jnp.inf, jnp.where(counts, lengths, jnp.inf))
     order = jnp.where(feasible, ranks(fitness), ranks(distances))
-    hat = jnp.asarray(raw / raw.sum(), z.dtype)[order]
-    even = jnp.where(counts, 1 / lam, 0).astype(z.dtype)
-    path = (1 - c_sigma) * path + (c_sigma * (2 - c_sigma) * mu_eff) ** 0.5 * _mul(hat - even, z)
+    hat = jnp.asarray(raw / raw.sum(), path.dtype)[order]
+    even = jnp.where(counts, 1 / lam, 0).astype(path.dtype)
+    path = (1 - c_sigma) * path + (c_sigma * (2 - c_sigma) * mu_eff) ** 0.5 * average(hat - even)
 
     length, chi = jnp.linalg.norm(path), cma.length(d)
     moves, stagnates = length >= chi, (length < chi) & (length >= 0.1 * chi)
-    count = jnp.sum(feasible, dtype=z.dtype)
+    count = jnp.sum(feasible, dtype=path.dtype)
     alpha = _root_of_h(d) * jnp.sqrt(jnp.minimum(1, lam / d) * count / lam)
     farthest = jnp.max(lengths, where=hat > 0, initial=0)  # whose exponential would overflow
     far = hat * jnp.exp(alpha * jnp.minimum(lengths - farthest, 0))
@@ -89,9 +103,9 @@ def situation(path: jax.Array, z: jax.Array, fitness: jax.Array, lam: Any) -> Si
     )
 
 
-def _weights(lam: Any, z: jax.Array) -> tuple[Any, Any]:
-    """What the ranks of samples z weigh before they are made to sum to one, and how many candidates that amounts to."""
-    raw = raw_utilities(lam) if isinstance(lam, int) else raw_utilities(lam, len(z), z.dtype)
+def _weights(lam: Any, samples: jax.Array) -> tuple[Any, Any]:
+    """What the ranks of samples weigh before they are made to sum to one, and how many candidates that amounts to."""
+    raw = raw_utilities(lam) if isinstance(lam, int) else raw_utilities(lam, len(samples), samples.dtype)
     return raw, cma.effective(raw)
 
 
@@ -146,7 +160,7 @@ class DXNESIC(Rooted):
         y = in_deviations(u, state.mean, state.sigma)
         z = _mul(y, state.whiten.T)
         y, z = reach(z) * y, reach(z) * z
-        now = situation(state.path, z, fitness, lam)
+        now = situation(state.path, lengths(z), lambda w: _mul(w, z), fitness, lam)
         eta = _choose(now.moves, now.stagnates, 180.0, 168.0, 12.0) * d * jnp.tanh(0.02 * now.feasible) / (47 * d**2 + 6400)
         turned = _turned(state.root, state.whiten, y, z, now.weights, eta)
         mean = state.mean + state.sigma * _mul(now.weights, y)
@@ -213,23 +227,38 @@ class CRFMNES(Gaussian):
         return state.mean[None, :] + (state.sigma * state.scales)[None, :] * y
 
     def _learn(self, state, u, fitness):
-        d, lam = self.space.dimension, self._number(u.dtype)
+        # z = y + shorter (y v) v for a v of length 1 is never stored, nor what `reach` leaves of y: on a CPU, a generation in
+        # many dimensions takes the time of reading and writing arrays like the population.
+        d, lam, unit = self.space.dimension, self._number(u.dtype), _unit(state.vector)[0]
         y = in_deviations(u, state.mean, (state.sigma * state.scales)[None, :])
-        z = y + _along(y, state.vector, 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1)
-        y, z = reach(z) * y, reach(z) * z
-        now = situation(state.path_sigma, z, fitness, lam)
-        _, mu_eff = _weights(lam, z)
+        inner, shorter = _mul(y, unit), 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1
+        length = lengths(y + (shorter * inner)[:, None] * unit[None, :])
+        factor = within(length, d)
 
-        step = state.scales * _mul(now.weights, y)
+        def average(w):
+            return _mul(factor * w, y) + shorter * jnp.sum(factor * w * inner) * unit
+
+        now = situation(state.path_sigma, factor * length, average, fitness, lam)
+        _, mu_eff = _weights(lam, y)
+        eta = jnp.tanh((jnp.minimum(0.02 * now.feasible, 3 * math.log(d)) + 5) / (0.23 * d + 25))
+        learnt = eta * now.weights * jnp.square(factor)
+        step, mixed = _mul(jnp.stack([now.weights * factor, learnt * inner]), y)
+        step = state.scales * step
         mean = state.mean + state.sigma * step
         c_c = (4 + mu_eff / d) / (d + 4 + 2 * mu_eff / d)
         path_c = (1 - c_c) * state.path_c + (c_c * (2 - c_c) * mu_eff) ** 0.5 * step
 
-        eta = jnp.tanh((jnp.minimum(0.02 * now.feasible, 3 * math.log(d)) + 5) / (0.23 * d + 25))
         c_1 = 2 / ((d + 1.3) ** 2 + mu_eff) * max(d - 5, 0) / 6 * now.feasible / lam
-        seen = jnp.concatenate([y, (path_c / state.scales)[None, :]])
-        by_v, by_d = _natural_gradient(state.vector, seen, jnp.concatenate([eta * now.weights, c_1[None]]))
-        growth = now.eta_sigma / 2 * _mul(now.weights, jnp.sum(jnp.square(z), axis=1)) / d
+        path = path_c / state.scales
+        along = jnp.sum(path * unit)
+        by_v, by_d = _natural_gradient(
+            state.vector,
+            total=eta * jnp.sum(now.weights) + c_1,
+            inner=jnp.sum(learnt * jnp.square(inner)) + c_1 * jnp.square(along),
+            mixed=mixed + c_1 * along * path,
+            squares=_mul(learnt, jnp.square(y)) + c_1 * jnp.square(path),
+        )
+        growth = now.eta_sigma / 2 * jnp.sum(now.weights * jnp.square(factor * length)) / d
         sigma = state.sigma * jnp.exp(jnp.clip(growth, -LONGEST, LONGEST))
         told = dataclasses.replace(state, mean=mean, sigma=sigma, path_sigma=now.path, path_c=path_c)
         share = MOST / jnp.maximum(-by_d.min(), MOST)
@@ -260,23 +289,24 @@ def _unit(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
     return vector / length, length
 
 
-def _natural_gradient(vector: jax.Array, rows: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """How v and, relative to themselves, the elements of D follow rows (n, d) = D**-1 (x - m) / sigma with weights (n,).
+def _natural_gradient(
+    vector: jax.Array, total: jax.Array, inner: jax.Array, mixed: jax.Array, squares: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """How v and, relative to themselves, the elements of D follow rows y = D**-1 (x - m) / sigma with weights w: sums over rows
+    of w, of w (y v)**2, each (), of w (y v) y and of w y**2, each (d,), for a v of length 1.
 
     The names are those of the authors' code, where the sum over samples comes last.
     """
     v, length = _unit(vector)
     square = jnp.square(length)
-    gamma, vv, total = 1 + square, jnp.square(v), weights.sum()
-    inner = _mul(rows, v)
-    mixed = _mul(weights * inner, rows)
+    gamma, vv = 1 + square, jnp.square(v)
     alpha = jnp.sqrt(jnp.square(square) + (2 * gamma - jnp.sqrt(gamma)) / vv.max()) / (2 + square)
     alpha = jnp.minimum(alpha, 1)
     b = 2 * jnp.square(alpha) - (1 - jnp.square(alpha)) * jnp.square(square) / gamma
     h = 2 - (b + 2 * jnp.square(alpha)) * vv
 
-    t = mixed - (_mul(weights, jnp.square(inner)) + gamma * total) / 2 * v
-    s = _mul(weights, jnp.square(rows)) - square / gamma * v * mixed - total
+    t = mixed - (inner + gamma * total) / 2 * v
+    s = squares - square / gamma * v * mixed - total
     s = s - alpha / gamma * ((2 + square) * v * t - square * jnp.sum(v * t) * vv)
     s = s / h - b / (1 + b * jnp.sum(vv * vv / h)) * jnp.sum(vv / h * s) * vv / h
     t = t - alpha * ((2 + square) * v * s - jnp.sum(vv * s) * v)
