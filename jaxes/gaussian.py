@@ -108,7 +108,7 @@ class Gaussian(Strategy):
 
     AVERAGES: ClassVar[bool] = True
     """Whether the mean is an average of points: where bounds move it, what is learnt is moved with it, and samples may be moved
-    to sides that are near. (Gradients are estimated from samples as they were drawn.)"""
+    to sides that are near or that the mean is beyond. (Gradients are estimated from samples as they were drawn.)"""
 
     WIDE: ClassVar[float] = 0.2
     """The initial standard deviation where none is given, over the box's width."""
@@ -323,8 +323,10 @@ class Gaussian(Strategy):
             z = self._aimed(state, z)
             return unit * self._points(state, z), self._known(state, z)
 
-        early = (state.generation < EARLY) & self.AVERAGES
-        source = Source(unit * state.mean[None, :], unit * self._deviations(state)[None, :], early)
+        source = None
+        if self.AVERAGES:
+            early = state.generation < EARLY
+            source = Source(unit * state.mean[None, :], unit * self._deviations(state)[None, :], early)
         x, drawn, known = self.bounds.population(draw, lower, upper, source)
         return x, dataclasses.replace(state, drawn=drawn, known=known)
 
