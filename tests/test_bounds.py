@@ -383,6 +383,12 @@ def test_one_lies_on_sides_that_are_near_in_the_first_generations():
             state = dataclasses.replace(strategy.init(0), generation=jnp.int32(generation))
             on = (np.asarray(strategy.ask(state)[0]) == 1).all(1)
             assert np.flatnonzero(on).tolist() == (moved if generation < 20 else [])
+        # From a mean beyond all sides, CMA-ES has three of five on all of them, and a gradient what was drawn there.
+        state = dataclasses.replace(state, mean=jnp.full(4, 1.02 / 0.3))
+        x, asked = strategy.ask(state)
+        pressed = (np.asarray(x) == 1).all(1)[2:5].all()
+        assert pressed == (kind is CMAES)
+        np.testing.assert_array_equal(x, np.clip(asked.drawn, -1, 1))
 
 
 @pytest.mark.parametrize("kind", [CMAES, SepCMAES, MAES, LMMAES])
