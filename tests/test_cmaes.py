@@ -78,7 +78,7 @@ def test_steps_are_those_of_the_cmaes_package(lam, x64, monkeypatch):
 def test_steps_with_a_triangular_root_are_the_tutorials(d, lam, period, x64):
     """The default root, told the same candidates and fitness as Figure 6 of the tutorial in NumPy, 200 generations.
 
-    A triangular root of every so-manieth matrix takes the place of C^(1/2): samples are made with it, and the path of the step
+    A triangular root of every `period`-th matrix takes the place of C^(1/2): samples are made with it, and the path of the step
     size is that of what they were made of.
     """
     strategy = CMAES(Box(-np.inf, np.inf, shape=d), lam=lam, start=np.ones(d), sigma=0.5)
