@@ -246,7 +246,7 @@ class Gaussian(Strategy):
         x = x[truncation(fitness, count)[1]]
         away = self.bounds.away(x, x[:1], lower, upper)  # the shortest way, where the box is periodic
         center = jnp.mean(away, axis=0)
-        mean, steps = (x[0] + center) / self._unit(), away - center[None, :]
+        mean, steps = self.bounds.home(x[:1] + center[None, :], lower, upper)[0] / self._unit(), away - center[None, :]
         fitted = self._fitted(state, steps / self._unit()[None, :], jnp.asarray(width, x.dtype))
         return dataclasses.replace(fitted, mean=mean, rest=Rest(mean, state.rest.since))
 

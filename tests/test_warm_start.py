@@ -85,6 +85,7 @@ def test_a_similar_task_is_solved_sooner(x64):
     ("bounds", "x", "mean"),
     [
         (Wrap(), [[1.0], [357.0], [359.0], [3.0]], 0.0),
+        (Wrap(), [[359.0], [4.0], [358.0], [3.0]], 1.0),  # from the first one on, at 361
         (Smooth(), [[359.9], [359.8], [359.9], [359.8]], 360 - ((0.1**0.5 + 0.2**0.5) / 2) ** 2),
     ],
 )
@@ -95,6 +96,8 @@ def test_the_mean_of_solutions_is_the_handlers(bounds, x, mean, x64):
     away = (strategy.mean(state) - mean + 180) % 360 - 180
     assert abs(away) < 2e-3
     assert strategy.step_size(state) < 3
+    mean = (state.mean * strategy._unit())[None, :]
+    np.testing.assert_array_equal(bounds.home(mean, np.zeros((1, 1)), np.full((1, 1), 360.0)), mean)
 
 
 def test_every_run_of_a_batch_may_have_its_own_data():
