@@ -338,17 +338,20 @@ class Wrap(Folded):
         return _wrapped(points[:1] + jnp.matmul(weights, short, precision="highest"), lower, upper)
 
     def away(self, points, origin, lower, upper):
-        away, width = points - origin, upper - lower
-        turned = jnp.where(away > width / 2, away - width, jnp.where(away < -width / 2, away + width, away))
-        return jnp.where(_has_room(width), turned, away)
+        away = points - origin
+        return away - _turn(away, upper - lower)
 
     def home(self, mean, lower, upper):
         return jnp.where(_has_room(upper - lower), _wrapped(mean, lower, upper), mean)
 
     def _image(self, x, mean, lower, upper):
-        away, width = x - mean, upper - lower
-        turned = jnp.where(away > width / 2, x - width, jnp.where(away < -width / 2, x + width, x))
-        return jnp.where(_has_room(width), turned, x)
+        return x - _turn(x - mean, upper - lower)
+
+
+def _turn(away, width):
+    """What is to be taken off a way in a periodic box, that it be the shortest."""
+    turn = jnp.where(away > width / 2, width, jnp.where(away < -width / 2, -width, 0))
+    return jnp.where(_has_room(width), turn, 0)
 
 
 MARGIN = 0.02

@@ -162,7 +162,7 @@ class IAMaLGaM(Gaussian):
 
     def _points(self, state, z):
         y = state.root[None, :] * z if self.model == "univariate" else _mul(z, state.root.T)
-        shifted = jnp.arange(self.population_size, dtype=jnp.int32) < 7 * self.lam // 40  # half as many as are selected
+        shifted = jnp.arange(self.population_size, dtype=jnp.int32) < selection_size(self.lam) // 2
         anticipated = jnp.where(shifted[:, None], 2 * state.multiplier * state.shift[None, :], 0)
         return state.mean[None, :] + jnp.sqrt(state.multiplier) * y + anticipated
 
