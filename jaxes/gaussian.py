@@ -91,6 +91,7 @@ class Gaussian(Strategy):
     Args:
         space: a `Box` or a pytree of them.
         lam: candidates a generation; default 4 + floor(3 ln d), as in Hansen (2016), eq. 48.
+        lam_max: how many they may be; given, lam is a value: see below.
         sigma: initial standard deviation, in the space's own units (the logarithm's on a log scale): a number, one per
             coordinate (d,), or a pytree like a solution. Default: 0.2 of the box's width, with which CMA-ES with restarts
             reaches more targets of the BBOB suite than with 0.3: more of its first candidates are inside.
@@ -98,9 +99,9 @@ class Gaussian(Strategy):
         bounds: `Resample()`, `Clip()`, `Smooth()`, `Reflect()` or `Wrap()`.
         sampling: "independent", "mirrored", "orthogonal" or "sobol": see `jaxes.operators.sampling`.
 
-    sigma and start are leaves: they can be swept, batched and changed without a new program. Where a strategy has `lam_max` and
-    it is given, so is lam: populations then have lam_max rows, of which the first lam count (mirrored pairs lie side by side).
-    A generation takes the time of lam_max; `Result.evaluations` counts what counts.
+    sigma and start are leaves: they can be swept, batched and changed without a new program. Where `lam_max` is given, so is
+    lam: populations then have lam_max rows, of which the first lam count (mirrored pairs lie side by side). A generation takes
+    the time of lam_max; `Result.evaluations` counts what counts.
     """
 
     LEAST: ClassVar[int] = 2
@@ -119,6 +120,7 @@ class Gaussian(Strategy):
     space: Space
     _: KW_ONLY
     lam: Any = static(default=None, unless="lam_max")  # noqa: RUF009
+    lam_max: int | None = static(default=None)
     sigma: Any = None
     start: Any = None
     bounds: Bounds = RESAMPLE
@@ -138,10 +140,9 @@ class Gaussian(Strategy):
 
     def _checked(self, owner: str, lam: Any) -> Any:
         """lam as it is stored: an integer, or a leaf where there is a `lam_max`."""
-        most = getattr(self, "lam_max", None)
-        if most is None:
+        if self.lam_max is None:
             return check_integer(owner, "lam", lam, at_least=self.LEAST)
-        most = check_integer(owner, "lam_max", most, at_least=self.LEAST)
+        most = check_integer(owner, "lam_max", self.lam_max, at_least=self.LEAST)
         may_be = f"an integer from {self.LEAST} to lam_max={most}"
         check_value(owner, "lam", lam, lambda v: (v == np.round(v)) & (v >= self.LEAST) & (v <= most), may_be)
         assign(self, lam_max=most)
@@ -258,8 +259,7 @@ class Gaussian(Strategy):
 
     @property
     def population_size(self) -> int:
-        most = getattr(self, "lam_max", None)
-        return self.lam if most is None else most
+        return self.lam if self.lam_max is None else self.lam_max
 
     @property
     def evaluations(self) -> Any:

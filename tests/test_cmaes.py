@@ -21,10 +21,15 @@ from jaxes import (
     LMMAES,
     LRACMAES,
     MAES,
+    PGPE,
     SNES,
     XNES,
     Box,
+    GuidedES,
     IAMaLGaM,
+    NoiseReuseES,
+    OpenAIES,
+    PersistentES,
     Reevaluate,
     Resample,
     SepCMAES,
@@ -399,9 +404,11 @@ def test_starts_are_uniform_in_the_box_by_default():
     np.testing.assert_allclose(means.std(0), np.array([1, 4]) / np.sqrt(12), rtol=0.05)
 
 
-@pytest.mark.parametrize(
-    "kind", [CMAES, LRACMAES, MAES, SepCMAES, LMMAES, VkDCMAES, XNES, SNES, DXNESIC, CRFMNES, CEM, IAMaLGaM]
-)
+VALUED = (CMAES, LRACMAES, MAES, SepCMAES, LMMAES, VkDCMAES, XNES, SNES, DXNESIC, CRFMNES, CEM, IAMaLGaM)
+ESTIMATORS = (OpenAIES, PGPE, GuidedES, PersistentES, NoiseReuseES)
+
+
+@pytest.mark.parametrize("kind", VALUED + ESTIMATORS)
 def test_a_population_size_that_is_a_value_is_the_same_run(kind, x64):
     """Rows beyond lam change nothing, are not counted, and do not recompile."""
     traces = 0

@@ -1,6 +1,7 @@
 """Gradient estimators against slow references and another's hand, what their estimates mean, and their optimizers."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import jax
@@ -469,9 +470,43 @@ def test_shaped_fitness(n, x64):
 
 
 @pytest.mark.parametrize("shaping", SHAPINGS)
+def test_rows_that_do_not_count_change_no_shape(shaping, x64):
+    for n in (2, 5, 6):
+        for f in ([3.0, 1.0, 2.0, 2.0, np.inf, np.inf], [np.inf] * 6, [2.0, -np.inf, 1e30, np.inf, -5.0, 2.0]):
+            f = np.asarray(f[:n])
+            some = _shaped(jnp.asarray([*f, *[np.inf] * (8 - n)]), shaping, jnp.int32(n))
+            np.testing.assert_allclose(some[:n], shaped(jnp.asarray(f), shaping), rtol=1e-12, atol=1e-12)
+            np.testing.assert_array_equal(some[n:], 0)
+
+
+@pytest.mark.parametrize(("kind", "options"), [(ARS, {}), (ARS, {"elite": 3}), (OpenAIES, {}), (NoiseReuseES, {})])
+def test_mirrored_samples_of_a_value_are_the_same_run(kind, options, x64):
+    """The same samples, with pairs side by side."""
+    strategy = kind(box(4), lam=8, sigma=0.5, **options)
+    valued = dataclasses.replace(strategy, lam_max=8)
+    (population, means), (paired, same) = (steps(s, rugged, 20) for s in (strategy, valued))
+    np.testing.assert_allclose(same, means, rtol=1e-9)
+    np.testing.assert_allclose(paired[:, ::2], population[:, :4], rtol=1e-9)
+
+
+@pytest.mark.parametrize("lam", [2, 5, 6])
+def test_ars_counts_whole_pairs(lam, x64):
+    """Of those among the first lam; the gradient by hand."""
+    strategy = ARS(open_space(3), lam=8, lam_max=8, start=np.zeros(3), sigma=1.0, optimizer=optax.sgd, learning_rate=1.0)
+    strategy = dataclasses.replace(strategy, elite=3)
+    z, state = strategy.ask(strategy.init(0))
+    fitness = np.random.RandomState(1).randn(8)
+    alone = jax.jit(lambda lam: dataclasses.replace(strategy, lam=lam).tell(state, z, fitness))(jnp.int32(lam))
+    pairs = sorted((min(fitness[i : i + 2]), i) for i in range(0, lam - 1, 2))[:3]
+    seen = np.array([fitness[i : i + 2] for _, i in pairs])
+    step = np.mean([(seen[k, 0] - seen[k, 1]) * z[i] for k, (_, i) in enumerate(pairs)], axis=0) / seen.std()
+    np.testing.assert_allclose(alone.mean, -step, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shaping", SHAPINGS)
 def test_a_plateau_has_no_gradient_and_huge_fitness_is_finite(shaping):
-    for value in (3.25, np.inf, -np.inf):
-        np.testing.assert_array_equal(np.asarray(shaped(jnp.full(6, value, jnp.float32), shaping)), 0)
+    for value, n in itertools.product((3.25, 0.1, np.inf, -np.inf), (3, 5, 6, 10)):
+        np.testing.assert_array_equal(np.asarray(shaped(jnp.full(n, value, jnp.float32), shaping)), 0)
     for f in ([1e38, -3e38, 3e38, 2e38], [1e-42, 2e-42, 0, 0], [np.inf, 1e38, -1e38, -np.inf]):
         out = np.asarray(shaped(jnp.asarray(f, jnp.float32), shaping))
         assert np.isfinite(out).all()

@@ -107,7 +107,7 @@ VARIANTS = {
     "SHADE": {"kind": SHADE, "lam": 20},
     "OpenAIES": {"kind": OpenAIES, "sigma": 0.3},
     "PGPE": {"kind": PGPE, "lam": 16, "sigma": 0.3, "learning_rate": 0.05, "bounds": Clip()},
-    "ARS": {"kind": ARS, "sigma": 0.3, "shaping": "utilities"},
+    "ARS": {"kind": ARS, "lam": 8, "lam_max": 12, "sigma": 0.3, "shaping": "utilities"},
     "GuidedES": {"kind": GuidedES, "sigma": 0.3, "shaping": "centered rank", "surrogate": signs, "bounds": Reflect()},
     "PersistentES": {"kind": PersistentES, "lam": 12, "sigma": 0.3, "shaping": "centered rank", "horizon": 4, "truncation": 2},
     "NoiseReuseES": {"kind": NoiseReuseES, "lam": 12, "sigma": 0.3, "shaping": "utilities", "horizon": 4, "truncation": 2},

@@ -18,32 +18,48 @@ from jaxes.operators.selection import counts
 SHAPINGS = ("centered rank", "standardized", "utilities", "none")
 
 
-def shaped(fitness: jax.Array, shaping: str) -> jax.Array:
-    """(n,) shaped fitness of fitness (n,), which holds no NaN.
+def shaped(fitness: jax.Array, shaping: str, n: Any = None) -> jax.Array:
+    """(rows,) shaped fitness of fitness (rows,), which holds no NaN.
 
     Args:
         shaping: "centered rank": from -1/2 for the best to 1/2 (Salimans et al. 2017); "standardized": of variance 1;
             "utilities": of ranks, as natural evolution strategies use them (Wierstra et al. 2014), which tell the better half
             apart and not the worse; "none": the fitness, less its mean over the population. With mirrored samples the mean
             makes no difference but for rounding; where samples are independent, it takes 1/n of the gradient off.
+        n: () int32, if only the first n rows count: all others are infinite, and 0 when shaped. Default: all.
 
     Infinite fitness has a rank like any other; for "standardized" and "none" it counts as the worst (minus infinity: the best)
     of the finite ones.
     """
-    n = fitness.shape[0]
+    rows, dtype = len(fitness), fitness.dtype
+    n, counting = (rows, True) if n is None else (n, jnp.arange(rows, dtype=jnp.int32) < n)
+    number = jnp.asarray(n, dtype)
     if shaping in ("centered rank", "utilities"):
         less, equal = counts(fitness)
+        equal = jnp.minimum(equal, n - less)  # the worst of those that count may be equal to rows that do not
         if shaping == "centered rank":
-            return (2 * less + equal - n).astype(fitness.dtype) / (2 * (n - 1))
-        total = jnp.asarray([0, *np.cumsum(-n * utilities(n))[:-1], 0], fitness.dtype)
-        return (total[less + equal] - total[less]) / equal.astype(fitness.dtype)
+            y = (2 * less + equal - n).astype(dtype) / (2 * (number - 1))
+        else:
+            total = _total_utilities(n, rows, dtype)
+            y = (total[less + equal] - total[less]) / equal.astype(dtype)
+        return jnp.where(counting, y, 0)
     y = _finite(fitness)
-    y = y - jnp.mean(y)
+    y = y - y.min()  # equal fitness has a mean that rounding may set apart from it, but for 0
+    y = jnp.where(counting, y - jnp.sum(y, where=counting) / number, 0)
     if shaping == "none":
         return y
     largest = jnp.abs(y).max()
     y = y / jnp.where(largest > 0, largest, 1)  # whose square neither overflows nor vanishes
-    return y / jnp.where(largest > 0, jnp.sqrt(jnp.mean(jnp.square(y))), 1)
+    return y / jnp.where(largest > 0, jnp.sqrt(jnp.sum(jnp.square(y)) / number), 1)
+
+
+def _total_utilities(n: Any, rows: int, dtype: Any) -> jax.Array:
+    """(rows + 1,) the sum of the first 0, 1, 2, ... utilities of n times -n, which all together is exactly 0."""
+    if isinstance(n, int):
+        return jnp.asarray([0, *np.cumsum(-n * utilities(n))[:-1], 0], dtype)
+    total = jnp.cumsum(-jnp.asarray(n, dtype) * utilities(n, rows, dtype))
+    last = jnp.arange(1, rows + 1, dtype=jnp.int32) >= n
+    return jnp.concatenate([jnp.zeros(1, dtype), jnp.where(last, 0, total)])
 
 
 def utilities(n: Any, rows: int | None = None, dtype: Any = None) -> Any:

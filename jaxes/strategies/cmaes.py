@@ -190,9 +190,6 @@ class CMAES(Factored):
         control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
 
-    _: KW_ONLY
-    lam_max: int | None = static(default=None)
-
     def _period(self, dtype: Any) -> Any:
         """Generations from one root to the next, in which the matrix changes by less than a twentieth."""
         if self.root == "symmetric":

@@ -148,7 +148,6 @@ class DXNESIC(Rooted):
     """
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     sampling: str = static(default="mirrored")
 
     def _begin(self, state):
@@ -208,7 +207,6 @@ class CRFMNES(Gaussian):
     """
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     sampling: str = static(default="mirrored")
 
     def _begin(self, state):

@@ -60,7 +60,6 @@ class CEM(Gaussian):
     WIDE: ClassVar[float] = 0.3  # about that of the uniform distribution, which the method starts from
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     elite: int | None = static(default=None)
     smoothing: ArrayLike = 0.7
     variance_smoothing: ArrayLike = 0.9
@@ -136,7 +135,6 @@ class IAMaLGaM(Gaussian):
     LEAST: ClassVar[int] = 6  # so that two are selected
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     model: Literal["full", "univariate"] = static(default="full")
 
     def __post_init__(self):

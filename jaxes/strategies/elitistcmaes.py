@@ -63,6 +63,8 @@ class ElitistCMAES(Rooted):
     def __post_init__(self):
         if self.lam is None or self.lam != 1:
             raise ValueError(f"ElitistCMAES(lam=...) must be 1, got {self.lam}.")
+        if self.lam_max is not None:
+            raise ValueError(f"ElitistCMAES(lam_max=...) must be None, as lam is 1, got {self.lam_max}.")
         super().__post_init__()
         if not isinstance(self.active, bool):
             raise TypeError(f"ElitistCMAES(active=...) must be True or False, got {self.active!r}.")

@@ -35,13 +35,14 @@ from jax.typing import ArrayLike
 
 from jaxes.bounds import Bounds, Clip
 from jaxes.checks import as_number, check_choice, check_integer, check_value, describe
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, fitted_deviations
+from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, default_lam, fitted_deviations
 from jaxes.operators.optimizers import as_learning_rate, as_optimizer, check_optimizer, clipup, is_built
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import SHAPINGS, shaped
 from jaxes.operators.step_size import Schedule, as_schedule
 from jaxes.program import Program
 from jaxes.pytree import assign, pytree, static
+from jaxes.space import as_space
 from jaxes.strategy import StopReason
 
 CLIP = Clip()
@@ -59,12 +60,13 @@ class Gradient(Gaussian):
     """A strategy whose `_learn` estimates a gradient and returns `_followed`; `@pytree` makes it concrete.
 
     Args:
-        space, start: see `jaxes.gaussian.Gaussian`.
+        space, lam_max, start: see `jaxes.gaussian.Gaussian`.
         bounds: as there; default `Clip()`, which leaves mirror images as they are.
         lam: candidates a generation, even with mirrored samples; default 4 + floor(3 ln d), one more where that is odd.
         sigma: standard deviation in the space's own units: a number, one per coordinate (d,), a pytree like a solution, or a
             schedule of the generation (in a `Schedule(...)`, its numbers are leaves). Default: 0.3 of the box's width.
-        sampling: as in `Gaussian`; default "mirrored": candidates i and i + lam / 2 are mirror images of each other.
+        sampling: as in `Gaussian`; default "mirrored": candidates i and i + lam / 2 are mirror images of each other, or with
+            lam_max 2 i and 2 i + 1.
         optimizer: a function of a learning rate that makes an `optax` optimizer (`optax.adam`, `jaxes.clipup`, your own chain),
             or an optimizer that was built already, whose numbers are hidden from sweeps. The optimizer's parameters are the
             mean (d,) in the space's own units. Arrays in a `jax.tree_util.Partial(optax.sgd, momentum=0.9)` are leaves.
@@ -100,17 +102,18 @@ class Gradient(Gaussian):
     shaping: str = static(default="centered rank")
 
     def __post_init__(self):
-        owner, sigma, lam = type(self).__name__, self.sigma, self.lam
+        owner, sigma = type(self).__name__, self.sigma
         if callable(sigma):
             assign(self, sigma=1.0)
+        if self.lam is None:
+            lam = default_lam(as_space(self.space).dimension)
+            assign(self, lam=lam + lam % 2 if self.sampling == "mirrored" else lam)
         super().__post_init__()
         if callable(sigma):
             assign(self, sigma=as_schedule(sigma))
             check_value(owner, "sigma", self.sigma(jnp.zeros((), jnp.int32)), lambda v: v > 0, "positive at generation 0")
-        if self.sampling == "mirrored" and self.lam % 2:
-            if lam is not None:
-                raise ValueError(f'{owner}(lam=...) must be even with sampling="mirrored", got {lam}.')
-            assign(self, lam=self.lam + 1)
+        if self.sampling == "mirrored":
+            check_value(owner, "lam", self.lam, lambda v: v % 2 == 0, 'even with sampling="mirrored"')
         check_choice(owner, "shaping", self.shaping, SHAPINGS)
         if self.optimizer is not None:
             assign(self, optimizer=as_optimizer(owner, self.space, self.optimizer))
@@ -123,14 +126,23 @@ class Gradient(Gaussian):
             raise ValueError(f"{owner}(learning_rate=...) {why}: optimizer=optax.adam, learning_rate=0.01 can be swept.")
         check_optimizer(owner, self._optimizer, self.space)
 
-    def _default_rate(self) -> float:
+    def _shaped(self, fitness: jax.Array) -> jax.Array:
+        """(population_size,) what is averaged in the place of fitness."""
+        return shaped(fitness, self.shaping, None if isinstance(self.lam, int) else self.lam)
+
+    def _weights(self, fitness: jax.Array) -> jax.Array:
+        """(population_size,) of candidates in the average of shaped fitness times perturbation."""
+        return self._shaped(fitness) / self._number(fitness.dtype)
+
+    def _default_rate(self) -> Any:
         """The learning rate of the default optimizer, in units of sigma.
 
         Adam moves every coordinate by about the learning rate; the cosine of the step with the gradient is about
         sqrt(lam / (lam + d)). Near an optimum the mean then stays at a distance of learning rate * sqrt(d) / 2 / cosine: here,
         a quarter of the length of a sample, sigma sqrt(d).
         """
-        return math.sqrt(self.population_size / (self.population_size + self.space.dimension)) / 2
+        lam = self._number(self.space.dtype)
+        return (lam / (lam + self.space.dimension)) ** 0.5 / 2
 
     def _optimizer(self) -> optax.GradientTransformation:
         if self.optimizer is not None and is_built(self.optimizer):
@@ -212,14 +224,13 @@ class OpenAIES(Gradient):
     """OpenAI's evolution strategy (Salimans et al. 2017): the average of shaped fitness times perturbation, by Adam.
 
     Args:
-        space, lam, sigma, start, bounds, sampling, optimizer, learning_rate, shaping: see `Gradient`. Default: Adam at
+        space, lam, lam_max, sigma, start, bounds, sampling, optimizer, learning_rate, shaping: see `Gradient`. Default: Adam at
             sqrt(lam / (lam + d)) / 2 sigma; centered ranks, as in the paper.
     """
 
     def _learn(self, state, u, fitness):
-        weights = shaped(fitness, self.shaping) / self.population_size
         variance = jnp.square(self._size(state))
-        return self._followed(state, _mul(weights, self._steps(state, u)) / variance / self._scale())
+        return self._followed(state, _mul(self._weights(fitness), self._steps(state, u)) / variance / self._scale())
 
 
 @pytree
@@ -234,9 +245,9 @@ class PGPE(Gradient):
     """Policy gradients with parameter-based exploration (Sehnke et al. 2010), symmetric, by ClipUp (Toklu et al. 2020).
 
     Args:
-        space, lam, start, bounds, sampling, optimizer, learning_rate, shaping: see `Gradient`. Default: ClipUp at sqrt(d) / 30
-            sigma, with a velocity of at most sqrt(d) / 15 sigma: a fifteenth of the length of a sample, as in Toklu's
-            experiments; centered ranks.
+        space, lam, lam_max, start, bounds, sampling, optimizer, learning_rate, shaping: see `Gradient`. Default: ClipUp at
+            sqrt(d) / 30 sigma, with a velocity of at most sqrt(d) / 15 sigma: a fifteenth of the length of a sample, as in
+            Toklu's experiments; centered ranks.
         sigma: initial standard deviation: a number, one per coordinate (d,), or a pytree like a solution.
         sigma_learning_rate: of the standard deviations; default 0.1, as in Toklu's experiments; 0 leaves them as they are.
         sigma_max_change: the largest change of a standard deviation in a generation, as a share of it; default 0.2, likewise.
@@ -270,8 +281,7 @@ class PGPE(Gradient):
         # The papers' learning rates are proportional to the variance, which takes the division by it out of both gradients.
         # Their halved sums and differences of pairs are sums over all; that the weights' sum is zero takes the place of the
         # baseline, and of subtracting the variance from the squares.
-        weights, step = shaped(fitness, self.shaping) / self.population_size, self._steps(state, u)
-        old = state.deviations
+        weights, step, old = self._weights(fitness), self._steps(state, u), state.deviations
         change = self.sigma_learning_rate * _mul(weights, jnp.square(step)) / old
         most, info = self.sigma_max_change * old, jnp.finfo(old.dtype)
         deviations = old - jnp.clip(change, -most, most)
@@ -292,10 +302,10 @@ class ARS(Gradient):
     """Augmented random search (Mania et al. 2018): differences of the best pairs, over their deviation, by SGD.
 
     Args:
-        space, lam, sigma, start, bounds, optimizer, learning_rate, shaping: see `Gradient`. Default: gradient descent at
-            sqrt(d) b / (b + d) / 2 sigma, b being elite. Near an optimum the mean then stays within about half of the length
-            of a sample, sigma sqrt(d); most of what the paper has tuned for its tasks is one to three times that rate. Shaping
-            "none", as in the paper.
+        space, lam, lam_max, sigma, start, bounds, optimizer, learning_rate, shaping: see `Gradient`. Default: gradient descent
+            at sqrt(d) b / (b + d) / 2 sigma, b being elite. Near an optimum the mean then stays within about half of the
+            length of a sample, sigma sqrt(d); most of what the paper has tuned for its tasks is one to three times that rate.
+            Shaping "none", as in the paper.
         sampling: "mirrored".
         elite: how many of the lam / 2 directions count, those with the fittest of both samples; default half of them, at least
             one. All of them is the paper's V1.
@@ -313,12 +323,17 @@ class ARS(Gradient):
         super().__post_init__()
         check_choice("ARS", "sampling", self.sampling, ("mirrored",))
         if self.elite is not None and self.elite > self.population_size // 2:
-            raise ValueError(f"ARS(elite=...) must be at most lam/2={self.population_size // 2}, got {self.elite}.")
+            most = "lam" if self.lam_max is None else "lam_max"
+            raise ValueError(f"ARS(elite=...) must be at most {most}/2={self.population_size // 2}, got {self.elite}.")
 
     @property
-    def directions(self) -> int:
-        """How many count."""
-        return max(1, self.population_size // 4) if self.elite is None else self.elite
+    def directions(self) -> Any:
+        """How many count: an int, or () where lam is a value."""
+        if isinstance(self.lam, int):
+            return max(1, self.lam // 4) if self.elite is None else self.elite
+        pairs = self.lam // 2
+        count = jnp.maximum(1, pairs // 2) if self.elite is None else jnp.minimum(self.elite, pairs)
+        return count.astype(self.space.dtype)
 
     def enlarged(self, factor):
         elite = None if self.elite is None else factor * self.elite
@@ -328,16 +343,22 @@ class ARS(Gradient):
         return math.sqrt(self.space.dimension) * self.directions / (self.directions + self.space.dimension) / 2
 
     def _learn(self, state, u, fitness):
-        f, half = shaped(fitness, self.shaping), self.population_size // 2
+        f = self._shaped(fitness)
         f = f / 8  # XLA may multiply by the inverse of a divisor, and takes that of the largest numbers for 0
         f = f / jnp.maximum(jnp.abs(f).max(), jnp.finfo(f.dtype).tiny)  # whose square is a number
-        plus, minus = f[:half], f[half:]
-        share = jnp.where(ranks(jnp.minimum(plus, minus)) < self.directions, 1 / self.directions, 0).astype(f.dtype)
+        (plus, minus), (up, down) = self._pairs(f), self._pairs(self._steps(state, u))
+        best = jnp.minimum(*self._pairs(fitness))
+        best = jnp.where(jnp.arange(len(best), dtype=jnp.int32) < self.lam // 2, best, jnp.inf)  # of an odd lam, one is alone
+        share = jnp.where(ranks(best).astype(f.dtype) < self.directions, 1 / jnp.asarray(self.directions, f.dtype), 0)
         center = jnp.sum(share * (plus + minus)) / 2
         deviation = jnp.sqrt(jnp.sum(share * (jnp.square(plus - center) + jnp.square(minus - center))) / 2)
         weights = share * (plus - minus) / jnp.where(deviation > 0, deviation, 1)
-        step = self._steps(state, u)
-        return self._followed(state, _mul(weights, (step[:half] - step[half:]) / 2) / self._size(state))
+        return self._followed(state, _mul(weights, (up - down) / 2) / self._size(state))
+
+    def _pairs(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Two halves (population_size // 2, ...) of rows (population_size, ...): those of mirror images."""
+        half = len(rows) // 2
+        return (rows[:half], rows[half:]) if isinstance(self.lam, int) else (rows[: 2 * half : 2], rows[1 : 2 * half : 2])
 
 
 @pytree
@@ -357,8 +378,8 @@ class GuidedES(Gradient):
     sigma**2 I as long as nothing guides.
 
     Args:
-        space, lam, sigma, start, bounds, sampling, optimizer, learning_rate, shaping: see `Gradient`. Default: Adam, as
-            OpenAIES. Shaping "none", as in the paper.
+        space, lam, lam_max, sigma, start, bounds, sampling, optimizer, learning_rate, shaping: see `Gradient`. Default: Adam,
+            as OpenAIES. Shaping "none", as in the paper.
         surrogate: a function of a solution that returns a pytree like it, which tends to point where the gradient does, such
             as the `jax.grad` of a model of the objective. It is called at the mean, once a generation. Arrays in a
             `jax.tree_util.Partial` are leaves.
@@ -428,8 +449,7 @@ class GuidedES(Gradient):
         return state.mean[None, :] + self._size(state) * (jnp.sqrt(across) * z + more)
 
     def _learn(self, state, u, fitness):
-        weights = shaped(fitness, self.shaping) / self.population_size
-        gradient = _mul(weights, self._steps(state, u)) / jnp.square(self._size(state))
+        gradient = _mul(self._weights(fitness), self._steps(state, u)) / jnp.square(self._size(state))
         return self._guided_by_surrogate(self._followed(state, gradient / self._scale()))
 
     def _deviations(self, state):

@@ -60,7 +60,6 @@ class LMMAES(Controlled):
     IGNORED: ClassVar[tuple[StopReason, ...]] = (StopReason.TOLFACUPX,)
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     directions: int | None = static(default=None)
 
     def __post_init__(self):

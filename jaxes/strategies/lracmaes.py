@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxes.checks import as_number, check_value
 from jaxes.gaussian import diagonal, floor, outer
 from jaxes.operators.linalg import log_determinant
-from jaxes.pytree import assign, pytree, static, where
+from jaxes.pytree import assign, pytree, where
 from jaxes.strategies.cmaes import CMAESState, Factored, _mul
 
 BETA_MEAN, BETA_COVARIANCE = 0.1, 0.03
@@ -75,7 +75,6 @@ class LRACMAES(Factored):
     CONTROLS: ClassVar[tuple[str, ...]] = ("csa",)  # its growth is part of the change whose noise is measured
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     alpha: ArrayLike = 1.4
 
     def __post_init__(self):

@@ -50,7 +50,6 @@ class MAES(Controlled):
     """
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     active: bool = static(default=True)
 
     def __post_init__(self):

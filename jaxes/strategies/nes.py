@@ -40,7 +40,7 @@ from jaxes.gaussian import (
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import utilities
-from jaxes.pytree import assign, pytree, static
+from jaxes.pytree import assign, pytree
 
 LONGEST = 2.0
 """How much the logarithm of an axis may change in a generation."""
@@ -69,7 +69,6 @@ class XNES(Rooted):
     """
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     learning_rate: ArrayLike | None = None
 
     def __post_init__(self):
@@ -111,7 +110,6 @@ class SNES(Gaussian):
     """
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     learning_rate: ArrayLike | None = None
 
     def __post_init__(self):

@@ -14,7 +14,6 @@ there the path's comes on top.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import KW_ONLY
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +23,7 @@ from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, reach
 from jaxes.operators.cma import relative_length, separable
 from jaxes.operators.selection import ranks
-from jaxes.pytree import pytree, static
+from jaxes.pytree import pytree
 
 
 @pytree
@@ -45,9 +44,6 @@ class SepCMAES(Controlled):
         space, lam, lam_max, sigma, start, bounds, sampling: see `jaxes.gaussian.Gaussian`.
         control: of the step size: "csa", "tpa" or "msr": see `jaxes.control`.
     """
-
-    _: KW_ONLY
-    lam_max: int | None = static(default=None)
 
     def _begin(self, state):
         one, zero = jnp.ones_like(state.mean), jnp.zeros_like(state.mean)

@@ -24,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes.checks import as_number, check_value
-from jaxes.operators.shaping import shaped
 from jaxes.pytree import assign, pytree, static
 from jaxes.strategies.gradients import Gradient, GradientState, _mul
 
@@ -45,7 +44,7 @@ class Unrolled(Gradient):
     gradient, as OpenAIES does with less variance.
 
     Args:
-        space, lam, sigma, start, bounds, sampling, optimizer, learning_rate, shaping: see
+        space, lam, lam_max, sigma, start, bounds, sampling, optimizer, learning_rate, shaping: see
             `jaxes.strategies.gradients.Gradient`. Default: Adam, as OpenAIES. Shaping "none": ranks of partial losses would be
             no gradient of their sum.
         horizon: T, the steps of an inner problem; default 100.
@@ -98,10 +97,9 @@ class PersistentES(Unrolled):
         return PersistentESState(**vars(super()._begin(state)), scores=zeros)
 
     def _learn(self, state, u, fitness):
-        weights = shaped(fitness, self.shaping) / self.population_size
         scores = state.scores + self._steps(state, u) / jnp.square(self._size(state))
         ended = (state.generation + 1) % self._truncations() == 0
-        return self._followed(state, _mul(weights, scores) / self._scale(), scores=jnp.where(ended, 0, scores))
+        return self._followed(state, _mul(self._weights(fitness), scores) / self._scale(), scores=jnp.where(ended, 0, scores))
 
 
 @pytree
@@ -132,7 +130,7 @@ class NoiseReuseES(Unrolled):
         return state.mean[None, :] + jnp.where(self.inner_step(state) == 0, self._size(state) * z, state.perturbations)
 
     def _learn(self, state, u, fitness):
-        weights, step = shaped(fitness, self.shaping) / self.population_size, self._steps(state, u)
-        gradient = _mul(weights, step) / jnp.square(self._size(state))
+        step = self._steps(state, u)
+        gradient = _mul(self._weights(fitness), step) / jnp.square(self._size(state))
         perturbations = jnp.where(self.inner_step(state) == 0, step, state.perturbations)
         return self._followed(state, gradient / self._scale(), perturbations=perturbations)

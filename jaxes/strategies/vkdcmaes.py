@@ -58,7 +58,6 @@ class VkDCMAES(Controlled):
     CONTROLS: ClassVar[tuple[str, ...]] = ("tpa", "msr")  # no path in coordinates that a whole matrix would make independent
 
     _: KW_ONLY
-    lam_max: int | None = static(default=None)
     directions: int | None = static(default=None)
     control: str = static(default="tpa")
 
