@@ -11,7 +11,8 @@ size. The objective of pygmo is its own in C++, that of cmaes and pycma is NumPy
 skipped, by name, where they are not installed (`pip install "jaxes[bench]"`).
 
 A peer of the same name need not do the same: evosax' xNES takes an elementwise exponential in the place of the matrix's,
-evosax' MA_ES has no negative weights, pygmo's sade is the self-adaptation of jDE.
+evosax' MA_ES has no negative weights, the paths of evosax' LM_MA_ES add up samples with the weights of ranks in the order in
+which they were drawn, pygmo's sade is the self-adaptation of jDE.
 """
 
 import argparse

@@ -23,12 +23,12 @@ from jax.typing import ArrayLike
 from jaxes import random
 from jaxes.bounds import Bounds, Resample, Source, representable
 from jaxes.branch import any_lane, where_due
-from jaxes.checks import as_number, check_choice, check_integer, check_value
+from jaxes.checks import as_number, check_choice, check_value
 from jaxes.operators.linalg import cholesky, solve_triangular
 from jaxes.operators.sampling import MOST_SOBOL, SAMPLINGS, normal_vectors
 from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
-from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, positive
+from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, population, positive
 from jaxes.space import Space, as_space
 from jaxes.strategy import LIMIT, Purpose, State, StopReason, Strategy, clean, first_reason, negligible, stream
 
@@ -129,24 +129,14 @@ class Gaussian(Strategy):
     def __post_init__(self):
         owner, space = type(self).__name__, as_space(self.space)
         lam = default_lam(space.dimension) if self.lam is None else self.lam
-        lam = self._checked(owner, lam)
+        lam, most = population(owner, lam, self.lam_max, self.LEAST)
         check_choice(owner, "sampling", self.sampling, SAMPLINGS)
         if self.sampling == "sobol" and space.dimension > MOST_SOBOL:
             raise ValueError(f'{owner}(sampling="sobol") is for at most {MOST_SOBOL} variables, got {space.dimension}.')
         check_bounds(owner, self.bounds)
-        assign(self, space=space, lam=lam)
+        assign(self, space=space, lam=lam, lam_max=most)
         assign(self, sigma=positive(owner, space, "sigma", self.sigma), start=point(owner, space, "start", self.start))
         check_beginning(owner, space, start=self.start, sigma=self.sigma)
-
-    def _checked(self, owner: str, lam: Any) -> Any:
-        """lam as it is stored: an integer, or a leaf where there is a `lam_max`."""
-        if self.lam_max is None:
-            return check_integer(owner, "lam", lam, at_least=self.LEAST)
-        most = check_integer(owner, "lam_max", self.lam_max, at_least=self.LEAST)
-        may_be = f"an integer from {self.LEAST} to lam_max={most}"
-        check_value(owner, "lam", lam, lambda v: (v == np.round(v)) & (v >= self.LEAST) & (v <= most), may_be)
-        assign(self, lam_max=most)
-        return as_number(owner, "lam", lam, np.int32)
 
     @abc.abstractmethod
     def _begin(self, state: GaussianState) -> Any:

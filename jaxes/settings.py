@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes.bounds import Bounds
-from jaxes.checks import as_leaf, check_value, is_traced
+from jaxes.checks import as_leaf, as_number, check_integer, check_value, is_traced
 from jaxes.space import Space, Tree
 
 
@@ -68,6 +68,16 @@ def _check_inside(owner: str, name: str, x: np.ndarray, lower: np.ndarray, upper
             f"{owner}({name}=...) must be finite and lie inside the box: flat coordinate {i} of point {row} is {x[row, i]}, "
             f"and may be {lower[i]} to {upper[i]}."
         )
+
+
+def population(owner: str, lam: Any, most: Any, least: int) -> tuple[Any, int | None]:
+    """lam and lam_max as they are stored: integers; where there is a lam_max, lam is a leaf."""
+    if most is None:
+        return check_integer(owner, "lam", lam, at_least=least), None
+    most = check_integer(owner, "lam_max", most, at_least=least)
+    may_be = f"an integer from {least} to lam_max={most}"
+    check_value(owner, "lam", lam, lambda v: (v == np.round(v)) & (v >= least) & (v <= most), may_be)
+    return as_number(owner, "lam", lam, np.int32), most
 
 
 def check_bounds(owner: str, bounds: Any) -> None:

@@ -1,6 +1,7 @@
 """Differential evolution against slow references, its authors' programs, and what every choice of others must look like."""
 
 import dataclasses
+import functools
 import itertools
 import re
 
@@ -28,10 +29,10 @@ def stairs(x):
     return jnp.where(x[0] < -1, jnp.inf, jnp.where(x[2] > 2.5, jnp.nan, value))
 
 
-@jax.jit
-def draws(state):
+@functools.partial(jax.jit, static_argnums=1)
+def draws(state, lam=LAM):
     """The uniform numbers of a generation, in the order of their purposes."""
-    shapes = {Purpose.SAMPLE: (LAM, D), Purpose.MUTATE: (LAM,), Purpose.STEP_SIZE: (4, LAM), Purpose.RECOMBINE: (4, LAM)}
+    shapes = {Purpose.SAMPLE: (lam, D), Purpose.MUTATE: (lam,), Purpose.STEP_SIZE: (4, lam), Purpose.RECOMBINE: (4, lam)}
     keys = {purpose: stream(state, purpose) for purpose in shapes}
     keys[Purpose.RECOMBINE] = random.fold_in(keys[Purpose.RECOMBINE], 0)
     return {purpose: jax.random.uniform(keys[purpose], shape, float) for purpose, shape in shapes.items()}
@@ -114,33 +115,35 @@ class Reference:
             self.k = (self.k + 1) % len(self.m_f)
 
 
+@pytest.mark.parametrize("most", [None, LAM + 6])
 @pytest.mark.parametrize("kind", ["rand/1", "best/1", "current-to-best/1", "jde", "shade"])
-def test_steps_are_those_of_the_papers(kind, x64):
+def test_steps_are_those_of_the_papers(kind, most, x64):
+    """And those of the first lam of `most` individuals, whatever is told of the others."""
     options = {"shade": {"memory": 3, "archive": 6}, "jde": {}}.get(kind, {"mutation": kind, "weight": 0.8})
-    strategy = {"shade": SHADE, "jde": JDE}.get(kind, DE)(Box(LOWER, UPPER), lam=LAM, **options)
+    strategy = {"shade": SHADE, "jde": JDE}.get(kind, DE)(Box(LOWER, UPPER), lam=LAM, lam_max=most, **options)
 
     @jax.jit
     def step(state):
         population, state = strategy.ask(state)
-        fitness = jax.vmap(stairs)(population)
-        return population, fitness, strategy.tell(state, population, fitness)
+        fitness = jnp.full(strategy.population_size, -1e3).at[:LAM].set(jax.vmap(stairs)(population[:LAM]))
+        return population[:LAM], fitness[:LAM], strategy.tell(state, population, fitness)
 
     state = strategy.init(3)
-    reference = Reference(kind, state.parents)
+    reference = Reference(kind, state.parents[:LAM])
     invalid = ties = filled = 0
     for generation in range(200):
-        u = {purpose: np.asarray(numbers) for purpose, numbers in draws(state).items()}
+        u = {purpose: np.asarray(numbers) for purpose, numbers in draws(state, most or LAM).items()}
         population, fitness, state = step(state)
         population, fitness = np.array(population), np.array(fitness)
         expected = reference.x if generation == 0 else reference.trials(u)
         np.testing.assert_allclose(population, expected, rtol=1e-12, atol=1e-12)
         ties += (fitness == reference.fitness).sum()
         reference.tell(population, fitness, u, generation == 0)
-        np.testing.assert_array_equal(state.parents, reference.x)
-        np.testing.assert_array_equal(state.parent_fitness, reference.fitness)
+        np.testing.assert_array_equal(state.parents[:LAM], reference.x)
+        np.testing.assert_array_equal(state.parent_fitness[:LAM], reference.fitness)
         if kind == "jde":
-            np.testing.assert_allclose(state.weights, reference.f, rtol=1e-12)
-            np.testing.assert_allclose(state.crossover_rates, reference.cr, rtol=1e-12)
+            np.testing.assert_allclose(state.weights[:LAM], reference.f, rtol=1e-12)
+            np.testing.assert_allclose(state.crossover_rates[:LAM], reference.cr, rtol=1e-12)
         if kind == "shade":
             np.testing.assert_allclose(state.memory_weight, reference.m_f, rtol=1e-12)
             np.testing.assert_allclose(state.memory_rate, reference.m_cr, rtol=1e-12, atol=1e-15)
@@ -148,6 +151,9 @@ def test_steps_are_those_of_the_papers(kind, x64):
             np.testing.assert_array_equal(state.archive[: state.archived], np.reshape(reference.archive, (-1, D)))
             filled += len(reference.archive) == reference.size
         invalid += np.isnan(fitness).sum()
+        spread = np.std(reference.x, axis=0).max()
+        np.testing.assert_allclose(strategy.step_size(state), spread, rtol=1e-9, atol=1e-12)
+    assert (int(state.invalid), int(strategy.spent(state))) == (invalid, 200 * LAM)
     assert invalid > 0
     assert ties > 10
     assert state.best_fitness < 1e-3
@@ -203,10 +209,30 @@ def test_others_are_all_different_and_equally_likely():
     for given, last, pool in ((shares, more, lam + more), ((*shares[:2], (np.arange(2) + 0.5) / 2), 0, lam)):
         combinations = np.array(list(itertools.product(*given)))
         u = np.repeat(combinations[:, :, None], lam, axis=2).astype(np.float32)
-        chosen = np.asarray(jax.jit(jax.vmap(lambda u, last=last: jnp.stack(others(u, last))))(u))  # (combinations, 3, lam)
+        chosen = np.asarray(
+            jax.jit(jax.vmap(lambda u, last=last: jnp.stack(others(u, u.shape[1], last))))(u)
+        )  # (combinations, 3, lam)
         for i in range(lam):
             own = [(a, b, c) for a, b in itertools.permutations(set(range(lam)) - {i}, 2) for c in set(range(pool)) - {i, a, b}]
             assert sorted(map(tuple, chosen[:, :, i].tolist())) == sorted(own)
+
+
+def test_a_population_size_that_is_a_value_is_swept_in_one_program():
+    traces = 0
+
+    @jax.jit
+    def program(strategy):
+        nonlocal traces
+        traces += 1
+        return run(strategy, shifted_sphere, 0, 40, stop={"converged": False})
+
+    for kind in (DE, JDE, SHADE):
+        strategy = kind(box(3), lam=8)
+        results = [program(dataclasses.replace(strategy, lam=lam, lam_max=12)) for lam in (4, 8, 12)]
+        assert [result.evaluations for result in results] == [160, 320, 480]
+        with pytest.raises(ValueError, match=rf"{kind.__name__}\(lam=...\) must be an integer from 4 to lam_max=12, got 13"):
+            dataclasses.replace(strategy, lam=13, lam_max=12)
+    assert traces == 3
 
 
 def test_an_infinite_improvement_is_remembered_as_that():

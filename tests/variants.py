@@ -104,7 +104,7 @@ VARIANTS = {
     "DE": {"kind": DE, "lam": 20, "bounds": Smooth()},
     "DE best": {"kind": DE, "lam": 12, "mutation": "best/1", "bounds": Resample()},
     "JDE": {"kind": JDE, "lam": 20, "bounds": Wrap()},
-    "SHADE": {"kind": SHADE, "lam": 20},
+    "SHADE": {"kind": SHADE, "lam": 20, "lam_max": 24},
     "OpenAIES": {"kind": OpenAIES, "sigma": 0.3},
     "PGPE": {"kind": PGPE, "lam": 16, "sigma": 0.3, "learning_rate": 0.05, "bounds": Clip()},
     "ARS": {"kind": ARS, "lam": 8, "lam_max": 12, "sigma": 0.3, "shaping": "utilities"},

@@ -37,9 +37,9 @@ from jaxes.bounds import Bounds, Reflect, normal
 from jaxes.checks import as_number, check_choice, check_integer, check_value
 from jaxes.operators.selection import truncation
 from jaxes.pytree import assign, pytree, static
-from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, positive
+from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, population, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import Purpose, State, StopReason, Strategy, first_reason, negligible, stream
+from jaxes.strategy import LIMIT, Purpose, State, StopReason, Strategy, first_reason, negligible, stream
 
 MUTATIONS = {"rand/1": 3, "best/1": 2, "current-to-best/1": 2}
 """How many distinct others a mutant is made from."""
@@ -53,6 +53,7 @@ class DEState(State):
     parents: jax.Array  # (lam, d) the individuals; before the first generation, those that it evaluates
     parent_fitness: jax.Array  # (lam,) infinite before the first generation
     flat: jax.Array  # () int32, for how many generations no difference between them counted
+    told: Any  # () int32 evaluations, up to what 31 bits hold, where lam is a value; else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,6 +71,7 @@ class Differential(Strategy):
             (d,), or a pytree like a solution. Default: 0.3 of the box's width.
         bounds: what becomes of a mutant's coordinates outside the box: `Reflect()`, `Resample()` (others are chosen, `attempts`
             times), `Smooth()`, `Clip()`, or `Wrap()` (differences go the short way round).
+        lam_max: how many individuals there may be; given, lam is a value, and only the first lam of lam_max count.
 
     The numbers are leaves: they can be swept, batched and changed without a new program.
 
@@ -84,7 +86,8 @@ class Differential(Strategy):
 
     space: Space
     _: KW_ONLY
-    lam: Any = static(default=None)  # noqa: RUF009
+    lam: Any = static(default=None, unless="lam_max")  # noqa: RUF009
+    lam_max: int | None = static(default=None)
     start: Any = None
     spread: Any = None
     bounds: Bounds = REFLECT
@@ -92,7 +95,8 @@ class Differential(Strategy):
     def __post_init__(self):
         owner, space = type(self).__name__, as_space(self.space)
         lam = min(max(20, self.PER_COORDINATE * space.dimension), 100) if self.lam is None else self.lam
-        assign(self, space=space, lam=check_integer(owner, "lam", lam, at_least=4))
+        lam, most = population(owner, lam, self.lam_max, 4)
+        assign(self, space=space, lam=lam, lam_max=most)
         check_bounds(owner, self.bounds)
         assign(self, start=point(owner, space, "start", self.start), spread=positive(owner, space, "spread", self.spread))
         if self.spread is not None and self.start is None:
@@ -120,7 +124,19 @@ class Differential(Strategy):
 
     @property
     def population_size(self):
+        return self.lam if self.lam_max is None else self.lam_max
+
+    @property
+    def evaluations(self):
         return self.lam
+
+    def spent(self, state):
+        return super().spent(state) if state.told is None else state.told
+
+    def _spread(self, state: Any) -> jax.Array:
+        """(population_size, d) from the first individual to all that count, and zeros."""
+        away, mask = self._away(state.parents, state.parents[:1]), self._counted(state)
+        return away if mask is None else jnp.where(mask[:, None], away, 0)
 
     def _sides(self) -> tuple[jax.Array, jax.Array]:
         lower, upper = self.space.bounds()
@@ -134,20 +150,22 @@ class Differential(Strategy):
         return self.bounds.away(points, origin, *self._sides())
 
     def _init(self, state):
-        u = random.uniform(stream(state, Purpose.SAMPLE), (self.lam, self.space.dimension), self.space.dtype)
+        count = self.population_size
+        u = random.uniform(stream(state, Purpose.SAMPLE), (count, self.space.dimension), self.space.dtype)
         if self.start is None:
             parents = self.space.between(*self._sides(), u)
         else:
             start = jnp.clip(self.space.encode(self.start)[None, :], *self._sides())
             parents = self.bounds.gaussian(u, start, self._unit()[None, :], *self._sides()).at[0].set(start[0])
-        fitness = jnp.full(self.lam, jnp.inf, parents.dtype)
-        return self._begin(DEState(**vars(state), parents=parents, parent_fitness=fitness, flat=jnp.zeros((), jnp.int32)))
+        fitness, nothing = jnp.full(count, jnp.inf, parents.dtype), jnp.zeros((), jnp.int32)
+        told = None if isinstance(self.lam, int) else nothing
+        return self._begin(DEState(**vars(state), parents=parents, parent_fitness=fitness, flat=nothing, told=told))
 
     def _ask(self, state):
-        d, dtype = self.space.dimension, self.space.dtype
-        always = random.uniform(stream(state, Purpose.MUTATE), (self.lam,), dtype)
+        count, d, dtype = self.population_size, self.space.dimension, self.space.dtype
+        always = random.uniform(stream(state, Purpose.MUTATE), (count,), dtype)
         always, f, cr = (numbers[:, None] for numbers in once(always, *self._rates(state)))
-        u = random.stored(stream(state, Purpose.SAMPLE), (self.lam, d), dtype)
+        u = random.stored(stream(state, Purpose.SAMPLE), (count, d), dtype)
         crossed = (u < cr) | (jnp.arange(d, dtype=jnp.int32)[None, :] == below(d, always))
         x, key = self.bounds.origin(state.parents, *self._sides()), stream(state, Purpose.RECOMBINE)
 
@@ -162,36 +180,38 @@ class Differential(Strategy):
         accepted = fitness <= state.parent_fitness  # infinity too by infinity, hence all at first
         told = self._learn(state, fitness)
         values = jnp.minimum(fitness, state.parent_fitness)
-        flat = values.max() - values.min() < negligible(1e-11, values.min())
+        flat = self.worst(state, values) - values.min() < negligible(1e-11, values.min())
         return dataclasses.replace(
             told,
             parents=jnp.where(accepted[:, None], x, state.parents),
             parent_fitness=values,
             flat=jnp.where(flat, state.flat + 1, 0),
+            told=None if state.told is None else jnp.minimum(state.told, LIMIT - self.lam) + self.lam,
         )
 
     def step_size(self, state):
         """(), the largest standard deviation of the individuals over coordinates."""
-        away = self._away(state.parents, state.parents[:1])
+        away, mask = self._spread(state), self._counted(state)
         unit = jnp.maximum(jnp.abs(away).max(), jnp.finfo(away.dtype).tiny)  # squares of very large or small numbers are none
-        return unit * jnp.std(away / unit, axis=0).max()
+        return unit * jnp.std(away / unit, axis=0, where=None if mask is None else mask[:, None]).max()
 
     def columns(self, state):
         """Over what range individuals and their fitness lie, as in pagmo's differential evolutions."""
-        span = self._away(state.parents, state.parents[:1])
+        span = self._spread(state)
         return {"dx": (span.max(axis=0) - span.min(axis=0)).max(), "df": self.fitness_range(state)}
 
     def fitness_range(self, state):
-        return state.parent_fitness.max() - state.parent_fitness.min()
+        return self.worst(state, state.parent_fitness) - state.parent_fitness.min()
 
     def stop_reason(self, state):
         """TOLX: the individuals differ by what rounding resolves, or by 1e-11 of their initial deviation. TOLFUN: their fitness
         differs by less than 1e-11, or by rounding, for as many generations as pycma waits for."""
-        eps, lam = float(jnp.finfo(self.space.dtype).eps), self.population_size
-        extent = jnp.abs(self._away(state.parents, state.parents[:1])).max(axis=0)
-        resolved = jnp.maximum(1e-11 * self._unit(), 4 * eps * jnp.abs(state.parents).max(axis=0))
+        eps, mask = float(jnp.finfo(self.space.dtype).eps), self._counted(state)
+        extent = jnp.abs(self._spread(state)).max(axis=0)
+        largest = jnp.max(jnp.abs(state.parents), axis=0, initial=0, where=True if mask is None else mask[:, None])
+        resolved = jnp.maximum(1e-11 * self._unit(), 4 * eps * largest)
         reasons = {
-            StopReason.TOLFUN: state.flat >= 10 + -(-30 * self.space.dimension // lam),
+            StopReason.TOLFUN: state.flat >= 10 + -(-30 * self.space.dimension // self.lam),
             StopReason.TOLX: jnp.all(extent <= resolved),
         }
         return first_reason(state, reasons)
@@ -226,11 +246,12 @@ class DE(Differential):
         check_value("DE", "crossover_rate", self.crossover_rate, lambda v: (v >= 0) & (v <= 1), "from 0 to 1")
 
     def _rates(self, state):
-        return jnp.full(self.lam, self.weight), jnp.full(self.lam, self.crossover_rate)
+        count = self.population_size
+        return jnp.full(count, self.weight), jnp.full(count, self.crossover_rate)
 
     def _mutants(self, state, x, f, key):
-        u = random.uniform(key, (MUTATIONS[self.mutation], self.lam), x.dtype)
-        *base, a, b = (rows(x, index) for index in once(*others(u)))
+        u = random.uniform(key, (MUTATIONS[self.mutation], len(x)), x.dtype)
+        *base, a, b = (rows(x, index) for index in once(*others(u, self.lam)))
         if self.mutation == "rand/1":
             return base[0] + f * self._away(a, b)
         best = x[jnp.argmin(state.parent_fitness)][None, :]
@@ -272,17 +293,17 @@ class JDE(Differential):
         check_value("JDE", "renewal", self.renewal, lambda v: (v >= 0) & (v <= 1), "from 0 to 1")
 
     def _begin(self, state):
-        first = (jnp.full(self.lam, number, self.space.dtype) for number in (FIRST_WEIGHT, FIRST_RATE))
+        first = (jnp.full(self.population_size, number, self.space.dtype) for number in (FIRST_WEIGHT, FIRST_RATE))
         return JDEState(**vars(state), **dict(zip(("weights", "crossover_rates"), first, strict=True)))
 
     def _rates(self, state):
-        u = random.uniform(stream(state, Purpose.STEP_SIZE), (4, self.lam), self.space.dtype)
+        u = random.uniform(stream(state, Purpose.STEP_SIZE), (4, self.population_size), self.space.dtype)
         renewal = jnp.where(state.generation > 0, self.renewal, 0)
         f = jnp.where(u[1] < renewal, LEAST_WEIGHT + u[0] * MORE_WEIGHT, state.weights)
         return f, jnp.where(u[3] < renewal, u[2], state.crossover_rates)
 
     def _mutants(self, state, x, f, key):
-        a, b, c = (rows(x, index) for index in once(*others(random.uniform(key, (3, self.lam), x.dtype))))
+        a, b, c = (rows(x, index) for index in once(*others(random.uniform(key, (3, len(x)), x.dtype), self.lam)))
         return a + f * self._away(b, c)
 
     def _learn(self, state, fitness):
@@ -337,7 +358,7 @@ class SHADE(Differential):
     @property
     def room(self) -> int:
         """Rows of the archive."""
-        return self.lam if self.archive is None else self.archive
+        return self.population_size if self.archive is None else self.archive
 
     def _begin(self, state):
         half, zero = jnp.full(self.memory, 0.5, self.space.dtype), jnp.zeros((), jnp.int32)
@@ -345,7 +366,7 @@ class SHADE(Differential):
         return SHADEState(**vars(state), memory_weight=half, memory_rate=half, slot=zero, archive=archive, archived=zero)
 
     def _uniform(self, state: SHADEState) -> jax.Array:
-        return random.uniform(stream(state, Purpose.STEP_SIZE), (4, self.lam), self.space.dtype)
+        return random.uniform(stream(state, Purpose.STEP_SIZE), (4, self.population_size), self.space.dtype)
 
     def _rates(self, state):
         u = self._uniform(state)
@@ -358,13 +379,13 @@ class SHADE(Differential):
         return jnp.clip(f, float(jnp.finfo(f.dtype).eps), 1), cr
 
     def _mutants(self, state, x, f, key):
-        lam = self.population_size
-        u = random.uniform(key, (4, lam), x.dtype)
-        _, best = truncation(state.parent_fitness, max(2, round(P_MAX * lam)))
-        p = 2 / lam + u[0] * max(P_MAX - 2 / lam, 0)
-        best = best[below(jnp.maximum(jnp.round(p * lam), 2).astype(jnp.int32), u[1])]
-        first, second = others(u[2:], state.archived)
-        best, first, second, old = once(best, first, jnp.minimum(second, lam - 1), jnp.maximum(second - lam, -1))
+        u, number = random.uniform(key, (4, len(x)), x.dtype), self.lam
+        number = number if isinstance(number, int) else number.astype(x.dtype)
+        _, best = truncation(state.parent_fitness, max(2, round(P_MAX * len(x))))
+        p = 2 / number + u[0] * jnp.maximum(P_MAX - 2 / number, 0)
+        best = best[below(jnp.maximum(jnp.round(p * number), 2).astype(jnp.int32), u[1])]
+        first, second = others(u[2:], self.lam, state.archived)
+        best, first, second, old = once(best, first, jnp.minimum(second, self.lam - 1), jnp.maximum(second - self.lam, -1))
         second = jnp.where(old[:, None] < 0, rows(x, second), rows(self._archive(state), jnp.maximum(old, 0)))
         return x + f * self._away(rows(x, best), x) + f * self._away(rows(x, first), second)
 
@@ -396,10 +417,11 @@ class SHADE(Differential):
     def _archived(self, state: SHADEState, better: jax.Array) -> dict[str, jax.Array]:
         """The archive, to which parents that were improved upon were added, one after the other: at its end, or, once it is
         full, in random places."""
-        size, index = self.room, jnp.arange(better.shape[0], dtype=jnp.int32)
+        room, index = self.room, jnp.arange(better.shape[0], dtype=jnp.int32)
+        size = self.lam if self.archive is None else room
         place = state.archived + jnp.cumsum(better, dtype=jnp.int32) - 1
         place = jnp.where(place < size, place, below(size, self._uniform(state)[3]))
-        last = jnp.full(size, -1, jnp.int32).at[jnp.where(better, place, size)].max(index, mode="drop")
+        last = jnp.full(room, -1, jnp.int32).at[jnp.where(better, place, room)].max(index, mode="drop")
         added = jnp.where(last[:, None] >= 0, rows(state.parents, jnp.maximum(last, 0)), state.archive)
         return {"archive": added, "archived": jnp.minimum(state.archived + jnp.sum(better, dtype=jnp.int32), size)}
 
@@ -410,17 +432,17 @@ def below(count: Any, u: jax.Array) -> jax.Array:
     return jnp.minimum((u * count.astype(u.dtype)).astype(jnp.int32), count - 1)
 
 
-def others(u: jax.Array, more: Any = 0) -> list[jax.Array]:
-    """For each of lam individuals, k others, from uniform u (k, lam): uniform among those not yet chosen, indices (lam,).
+def others(u: jax.Array, lam: Any, more: Any = 0) -> list[jax.Array]:
+    """For each of lam individuals, k others, from uniform u (k, rows): uniform among those not yet chosen, indices (rows,), of
+    which the first lam count.
 
-    The last may also be one of `more` (an int, or an array ()), whose indices begin at lam.
+    The last may also be one of `more`, whose indices begin at lam. Both are ints, or arrays ().
     """
-    k, lam = u.shape
-    own = jnp.arange(lam, dtype=jnp.int32)
+    own = jnp.arange(u.shape[1], dtype=jnp.int32)
     chosen: list[jax.Array] = []
     taken: list[jax.Array] = []  # steps from the individual onwards, ascending
-    for i in range(k):
-        step = 1 + below(lam - 1 - i + (more if i == k - 1 else 0), u[i])
+    for i in range(len(u)):
+        step = 1 + below(lam - 1 - i + (more if i == len(u) - 1 else 0), u[i])
         for other in taken:
             step = step + (step >= other).astype(jnp.int32)
         ahead = own + step
