@@ -1,4 +1,4 @@
-"""Bit for bit the numbers of jax.random."""
+"""Bit for bit the numbers of jax.random, or both words of its hashes."""
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,26 @@ def test_transformed_is_of_the_same_numbers(x64):
             np.testing.assert_array_equal(random.transformed(jnp.negative, key, shape, dtype), expected)
             batch = jax.jit(jax.vmap(lambda k, s=shape, t=dtype: random.transformed(jnp.negative, k, s, t)))
             np.testing.assert_array_equal(batch(key[None])[0], expected)
+
+
+@pytest.mark.parametrize("d", [1, 4, 5])
+def test_vectors_are_of_both_words_of_a_hash(d, x64):
+    """In single precision: those that JAX makes 64 random bits of. The first rows are the same whatever the count."""
+    key, half = jax.random.key(7), -(-d // 2)
+    bits = np.asarray(jax.random.bits(key, (6, half), jnp.uint64))
+    words = np.concatenate([bits >> 32, bits & 0xFFFFFFFF], axis=1)[:, :d]
+    z = random.vectors(jnp.negative, key, 6, d, jnp.float32)
+    assert z.dtype == jnp.float32
+    np.testing.assert_array_equal(z, -((words >> 9) / 2.0**23))
+    np.testing.assert_array_equal(random.vectors(jnp.negative, key, 4, d, jnp.float32), z[:4])
+    batch = jax.jit(jax.vmap(lambda key: random.vectors(jnp.negative, key, 6, d, jnp.float32)))
+    np.testing.assert_array_equal(batch(key[None])[0], z)
+    in_double = random.vectors(jnp.negative, key, 6, d, jnp.float64)
+    np.testing.assert_array_equal(in_double, -jax.random.uniform(key, (6, d)))
+    other = jax.random.key(7, impl="rbg")
+    np.testing.assert_array_equal(
+        random.vectors(jnp.negative, other, 6, d, jnp.float32), -jax.random.uniform(other, (6, d), jnp.float32)
+    )
 
 
 def test_fold_in_is_jax_random_fold_in():

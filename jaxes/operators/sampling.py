@@ -28,7 +28,7 @@ def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, samplin
             1976; Teytaud & Gelly 2007), in at most `MOST_SOBOL` dimensions.
     """
     if sampling == "independent":
-        return random.transformed(normal, key, (count, d), dtype)
+        return random.vectors(normal, key, count, d, dtype)
     if sampling == "mirrored":
         half = normal_vectors(key, count - count // 2, d, dtype)
         # Not by `concatenate`, into both of whose operands XLA compiles all of what made the half.
