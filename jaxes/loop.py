@@ -190,8 +190,12 @@ def _ended(task: Task, progress: Progress, records: Any) -> tuple[Progress, Any]
 
 
 def prepare(task: Task, progress: Progress) -> Progress:
-    """A run between two generations that is ready for the next."""
-    return dataclasses.replace(progress, state=prepared(task.strategy, progress.state))
+    """A run between two generations that is ready for the next, or over if that would exceed its budget."""
+    pending, state, reason = task.strategy.pending(progress.state), prepared(task.strategy, progress.state), progress.reason
+    if pending is not None:
+        due = pending & (reason == StopReason.RUNNING) & task.stop.exceeded(task.strategy, state)
+        reason = jnp.where(due, jnp.int32(StopReason.EVALUATIONS), reason)
+    return dataclasses.replace(progress, state=state, reason=reason)
 
 
 def rows_of(task: Task, generations: int) -> int:

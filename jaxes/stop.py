@@ -69,6 +69,13 @@ class Stop:
             most = int(np.max(size))
             check_value("Stop", "evaluations", self.evaluations, lambda v: v >= most, f"at least one generation's {most}")
 
+    def exceeded(self, strategy: Strategy, state: State) -> jax.Array:
+        """() bool, whether the next generation would exceed the budget. It is not known before it is prepared."""
+        if self.evaluations is None:
+            return jnp.zeros((), bool)
+        exceeded, pending = strategy.spent(state) > jnp.asarray(self.evaluations) - strategy.due(state), strategy.pending(state)
+        return exceeded if pending is None else exceeded & ~pending
+
     def reason(
         self,
         strategy: Strategy,
@@ -93,7 +100,7 @@ class Stop:
         if self.step_size is not None:
             met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, state.best)))
         if self.evaluations is not None:
-            met.append((StopReason.EVALUATIONS, strategy.spent(state) > jnp.asarray(self.evaluations) - strategy.due(state)))
+            met.append((StopReason.EVALUATIONS, self.exceeded(strategy, state)))
         reason = strategy.stop_reason(state) if self.converged else jnp.asarray(StopReason.RUNNING, jnp.int32)
         for why, holds in reversed(met):
             reason = jnp.where(holds, jnp.int32(why), reason)
