@@ -30,7 +30,7 @@ from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
 from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, population, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import LIMIT, Purpose, State, StopReason, Strategy, clean, first_reason, negligible, stream
+from jaxes.strategy import Purpose, Sized, State, StopReason, clean, first_reason, negligible, stream
 
 
 @pytree
@@ -85,7 +85,7 @@ AT_REST = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Gaussian(Strategy):
+class Gaussian(Sized):
     """A strategy that implements `_begin`, `_points`, `_learn` and `_deviations`; `@pytree` makes it concrete.
 
     Args:
@@ -247,25 +247,10 @@ class Gaussian(Strategy):
     def rescaled(self, factor):
         return dataclasses.replace(self, sigma=factor * self._unit())
 
-    @property
-    def population_size(self) -> int:
-        return self.lam if self.lam_max is None else self.lam_max
-
-    @property
-    def evaluations(self) -> Any:
-        return self.lam
-
-    def spent(self, state):
-        return super().spent(state) if state.told is None else state.told
-
     def _rows(self, dtype: Any) -> tuple[Any, ...]:
         """What functions of the population size take to make constants and weights (population_size,): lam alone, or, where it
         is a value, also the number of rows and their dtype."""
         return (self.lam,) if isinstance(self.lam, int) else (self.lam, self.population_size, dtype)
-
-    def _number(self, dtype: Any) -> Any:
-        """lam to calculate with: an int, or () of a dtype where it is a value."""
-        return self.lam if isinstance(self.lam, int) else jnp.asarray(self.lam, dtype)
 
     def _remembered(self, lam: Any) -> Any:
         """Over how many generations the best fitness is compared, as in pycma."""
@@ -297,7 +282,7 @@ class Gaussian(Strategy):
                 control=self._uncontrolled(mean),
                 drawn=None,
                 known=None,
-                told=None if isinstance(self.lam, int) else jnp.zeros((), jnp.int32),
+                told=self._told_first(),
             )
         )
 
@@ -352,7 +337,7 @@ class Gaussian(Strategy):
             rest=self._rested(state, told.mean),
             drawn=None,
             known=None,
-            told=None if state.told is None else jnp.minimum(state.told, LIMIT - self.lam) + self.lam,
+            told=self._told_next(state),
         )
 
     def _window(self, generation: jax.Array) -> jax.Array:

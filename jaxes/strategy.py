@@ -373,6 +373,39 @@ def check_told(strategy: Strategy, state: Any, told: Any) -> None:
             raise ValueError(f"{owner}._tell must not change what state{place} is: it was {was} and became {now}.")
 
 
+class Sized(Strategy):
+    """A strategy whose population size is its field `lam`: an int, or a leaf of at most `lam_max`, another field.
+
+    Its states have a field `told`, which `_told_first` and `_told_next` fill in.
+    """
+
+    lam: Any
+    lam_max: int | None
+
+    @property
+    def population_size(self) -> int:
+        return self.lam if self.lam_max is None else self.lam_max
+
+    @property
+    def evaluations(self) -> Any:
+        return self.lam
+
+    def spent(self, state):
+        return super().spent(state) if state.told is None else state.told
+
+    def _told_first(self) -> Any:
+        """() int32, how many evaluations were told, where lam is a value; else None: it follows from the generation."""
+        return None if isinstance(self.lam, int) else jnp.zeros((), jnp.int32)
+
+    def _told_next(self, state: Any) -> Any:
+        """The same a generation later, up to what 31 bits hold."""
+        return None if state.told is None else jnp.minimum(state.told, LIMIT - self.lam) + self.lam
+
+    def _number(self, dtype: Any) -> Any:
+        """lam to calculate with: an int, or () of a dtype where it is a value."""
+        return self.lam if isinstance(self.lam, int) else jnp.asarray(self.lam, dtype)
+
+
 class Around(Strategy):
     """A strategy around another, its field `strategy`, in whose space it searches."""
 

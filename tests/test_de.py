@@ -209,9 +209,8 @@ def test_others_are_all_different_and_equally_likely():
     for given, last, pool in ((shares, more, lam + more), ((*shares[:2], (np.arange(2) + 0.5) / 2), 0, lam)):
         combinations = np.array(list(itertools.product(*given)))
         u = np.repeat(combinations[:, :, None], lam, axis=2).astype(np.float32)
-        chosen = np.asarray(
-            jax.jit(jax.vmap(lambda u, last=last: jnp.stack(others(u, u.shape[1], last))))(u)
-        )  # (combinations, 3, lam)
+        choose = jax.jit(jax.vmap(lambda u, last=last: jnp.stack(others(u, lam, last))))
+        chosen = np.asarray(choose(u))  # (combinations, 3, lam)
         for i in range(lam):
             own = [(a, b, c) for a, b in itertools.permutations(set(range(lam)) - {i}, 2) for c in set(range(pool)) - {i, a, b}]
             assert sorted(map(tuple, chosen[:, :, i].tolist())) == sorted(own)

@@ -186,14 +186,19 @@ def test_any_strategy_can_be_restarted():
     np.testing.assert_array_equal(log.evaluations, [9, 9, 9])
 
 
-@pytest.mark.parametrize(("policy", "least", "most"), [("plain", 1.0, 1.0), ("ipop", 0.1, 0.999)])
+@pytest.mark.parametrize(("policy", "least", "most"), [("plain", 1.0, 1.0), ("ipop", 0.2, 0.999)])
 def test_reports_tell_which_share_of_the_candidates_was_of_use(policy, least, most):
-    """All, where there is one population size; else, runs of several share batches (.20 to .27 over eight keys)."""
-    shares = []
+    """All, where there is one population size; else, runs of several share batches. The mean of four minimisations."""
+    ends = []
     strategy = Restart(SNES(box(2), lam=5), policy=policy, doublings=3, when={"stagnation": 5})
-    jaxes.minimize(rough, strategy=strategy, runs=16, generations=150, callback=lambda report: shares.append(report.occupancy))
-    assert all(0 < share <= 1 for share in shares)
-    assert least <= shares[-1] <= most
+    for key in range(4):
+        shares: list[float] = []
+        options = {"runs": 16, "generations": 150, "key": key}
+        jaxes.minimize(rough, strategy=strategy, **options, callback=lambda report, to=shares: to.append(report.occupancy))
+        assert all(0 < share <= 1 for share in shares)
+        assert shares[-1] <= most
+        ends.append(shares[-1])
+    assert least <= np.mean(ends)
 
 
 def test_starts_are_anywhere_in_the_box_and_where_the_user_says_in_the_open():

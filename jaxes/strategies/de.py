@@ -39,7 +39,7 @@ from jaxes.operators.selection import truncation
 from jaxes.pytree import assign, pytree, static
 from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, population, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import LIMIT, Purpose, State, StopReason, Strategy, first_reason, negligible, stream
+from jaxes.strategy import Purpose, Sized, State, StopReason, first_reason, negligible, stream
 
 MUTATIONS = {"rand/1": 3, "best/1": 2, "current-to-best/1": 2}
 """How many distinct others a mutant is made from."""
@@ -57,7 +57,7 @@ class DEState(State):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Differential(Strategy):
+class Differential(Sized):
     """What DE, JDE and SHADE share; they implement `_begin`, `_rates`, `_mutants` and `_learn`.
 
     Args:
@@ -122,17 +122,6 @@ class Differential(Strategy):
     def enlarged(self, factor):
         return dataclasses.replace(self, lam=factor * self.lam)
 
-    @property
-    def population_size(self):
-        return self.lam if self.lam_max is None else self.lam_max
-
-    @property
-    def evaluations(self):
-        return self.lam
-
-    def spent(self, state):
-        return super().spent(state) if state.told is None else state.told
-
     def _spread(self, state: Any) -> jax.Array:
         """(population_size, d) from the first individual to all that count, and zeros."""
         away, mask = self._away(state.parents, state.parents[:1]), self._counted(state)
@@ -158,8 +147,8 @@ class Differential(Strategy):
             start = jnp.clip(self.space.encode(self.start)[None, :], *self._sides())
             parents = self.bounds.gaussian(u, start, self._unit()[None, :], *self._sides()).at[0].set(start[0])
         fitness, nothing = jnp.full(count, jnp.inf, parents.dtype), jnp.zeros((), jnp.int32)
-        told = None if isinstance(self.lam, int) else nothing
-        return self._begin(DEState(**vars(state), parents=parents, parent_fitness=fitness, flat=nothing, told=told))
+        shared = {"parents": parents, "parent_fitness": fitness, "flat": nothing, "told": self._told_first()}
+        return self._begin(DEState(**vars(state), **shared))
 
     def _ask(self, state):
         count, d, dtype = self.population_size, self.space.dimension, self.space.dtype
@@ -186,7 +175,7 @@ class Differential(Strategy):
             parents=jnp.where(accepted[:, None], x, state.parents),
             parent_fitness=values,
             flat=jnp.where(flat, state.flat + 1, 0),
-            told=None if state.told is None else jnp.minimum(state.told, LIMIT - self.lam) + self.lam,
+            told=self._told_next(state),
         )
 
     def step_size(self, state):
@@ -379,8 +368,7 @@ class SHADE(Differential):
         return jnp.clip(f, float(jnp.finfo(f.dtype).eps), 1), cr
 
     def _mutants(self, state, x, f, key):
-        u, number = random.uniform(key, (4, len(x)), x.dtype), self.lam
-        number = number if isinstance(number, int) else number.astype(x.dtype)
+        u, number = random.uniform(key, (4, len(x)), x.dtype), self._number(x.dtype)
         _, best = truncation(state.parent_fitness, max(2, round(P_MAX * len(x))))
         p = 2 / number + u[0] * jnp.maximum(P_MAX - 2 / number, 0)
         best = best[below(jnp.maximum(jnp.round(p * number), 2).astype(jnp.int32), u[1])]
