@@ -154,6 +154,10 @@ class Gaussian(Sized):
     def _learn(self, state: Any, seen: Any, fitness: jax.Array) -> Any:
         """The next state from `_seen` of points, and their fitness (lam,), which holds no NaN."""
 
+    def _center(self, state: Any, seen: Any, fitness: jax.Array, told: Any) -> jax.Array:
+        """(d,) the mean of the state that was `told`, by which bounds judge; where less than a whole lesson tells it."""
+        return told.mean
+
     @abc.abstractmethod
     def _deviations(self, state: Any) -> jax.Array:
         """(d,) the standard deviation of every coordinate of what would be sampled next, in units of sigma."""
@@ -313,7 +317,8 @@ class Gaussian(Sized):
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
         seen = self._seen(state, points / unit)
         told = learn(state, seen, fitness)
-        mean, deviations = representable(told.mean[None, :] * unit), self._deviations(state)[None, :] * unit
+        mean = representable(self._center(state, seen, fitness, told)[None, :] * unit)
+        deviations = self._deviations(state)[None, :] * unit
         confined = self.bounds.confined(mean, deviations, lower, upper)
         if confined is not mean and self.AVERAGES:  # of the first lesson, only the mean is computed
 

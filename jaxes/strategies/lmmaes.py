@@ -88,14 +88,11 @@ class LMMAES(Controlled):
         return state.mean[None, :] + state.sigma * steps
 
     def _learn(self, state, u, fitness):
-        lam, *rows = self._rows(u.dtype)
-        weights = better_half(lam, 0.5, *rows)
-        mu_eff = effective(weights)
-        c_sigma, c_c = self._rates(lam if isinstance(lam, int) else jnp.asarray(lam, u.dtype))
         order = ranks(fitness)
-        w = jnp.asarray(weights, u.dtype)[order]
+        weights, mu_eff = self._weighted(order, u.dtype)
+        c_sigma, c_c = self._rates(self._number(u.dtype))
 
-        step = _mul(w, (u - state.mean[None, :]) / state.sigma)
+        step = _mul(weights, (u - state.mean[None, :]) / state.sigma)
         z = self._solved(state, step)
         step, z = within_reach(z, step, z)
         mean = state.mean + state.sigma * step
@@ -121,6 +118,15 @@ class LMMAES(Controlled):
             control=control,
         )
 
+    def _center(self, state, u, fitness, told):
+        return _mul(self._weighted(ranks(fitness), u.dtype)[0], u)  # unless that is out of reach
+
+    def _weighted(self, order: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
+        """(lam,) weights of candidates, which sum to 1, from their ranks (lam,); mu_eff."""
+        lam, *rows = self._rows(dtype)
+        weights = better_half(lam, 0.5, *rows)
+        return jnp.asarray(weights, dtype)[order], effective(weights)
+
     def _rates(self, lam: Any) -> tuple[Any, Any]:
         """c_sigma and c_c (m,)."""
         share, age = lam / self.space.dimension, np.arange(self.directions or 0)
@@ -143,11 +149,11 @@ class LMMAES(Controlled):
         """
         rates = self._shares(generation, vectors.dtype)
         scale, t, eye = jnp.prod(1 - rates), rates / (1 - rates), jnp.eye(len(rates), dtype=vectors.dtype)
-        mix = scale * t[:, None] * solve_triangular(eye - t[:, None] * jnp.tril(gram, -1), eye, lower=True, transposed=True)
-        mixed = _mul(mix, vectors)
-        along = (2 * scale * vectors + _mul(gram, mixed)) * mixed
-        # The sum as a product of matrices, which on a CPU takes a sixth of the time.
-        squared = jnp.square(scale) + _mul(jnp.ones_like(scale, shape=len(rates)), along)
+        inverse = solve_triangular(eye - t[:, None] * jnp.tril(gram, -1), eye, lower=True, transposed=True)
+        factor = scale * t
+        mixed = _mul(inverse, vectors)
+        squared = jnp.square(scale) + _mul(factor, (2 * scale * vectors + _mul(gram * factor[None, :], mixed)) * mixed)
+        mix = factor[:, None] * inverse
         return mix, jnp.sqrt(jnp.maximum(squared, jnp.finfo(squared.dtype).eps))
 
     def _solved(self, state: LMMAESState, step: jax.Array) -> jax.Array:
