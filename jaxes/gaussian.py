@@ -23,14 +23,14 @@ from jax.typing import ArrayLike
 from jaxes import random
 from jaxes.bounds import Bounds, Resample, Source, representable
 from jaxes.branch import any_lane, where_due
-from jaxes.checks import as_number, check_choice, check_value
+from jaxes.checks import as_number, check_value
 from jaxes.operators.linalg import cholesky, solve_triangular
-from jaxes.operators.sampling import MOST_SOBOL, SAMPLINGS, normal_vectors
+from jaxes.operators.sampling import check_sampling, normal_vectors, paired
 from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
-from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, points, population, positive
+from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, population, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import Purpose, Sized, State, StopReason, clean, first_reason, negligible, stream
+from jaxes.strategy import Purpose, Sized, State, StopReason, first_reason, found, negligible, stream
 
 
 @pytree
@@ -130,9 +130,7 @@ class Gaussian(Sized):
         owner, space = type(self).__name__, as_space(self.space)
         lam = default_lam(space.dimension) if self.lam is None else self.lam
         lam, most = population(owner, lam, self.lam_max, self.LEAST)
-        check_choice(owner, "sampling", self.sampling, SAMPLINGS)
-        if self.sampling == "sobol" and space.dimension > MOST_SOBOL:
-            raise ValueError(f'{owner}(sampling="sobol") is for at most {MOST_SOBOL} variables, got {space.dimension}.')
+        check_sampling(owner, self.sampling, space.dimension)
         check_bounds(owner, self.bounds)
         assign(self, space=space, lam=lam, lam_max=most)
         assign(self, sigma=positive(owner, space, "sigma", self.sigma), start=point(owner, space, "start", self.start))
@@ -225,11 +223,9 @@ class Gaussian(Sized):
         (2021), arXiv 2012.06932, section 4, with its gamma and alpha of 0.1.
         """
         owner = f"{type(self).__name__}.warm_start"
-        fitness = clean(jnp.asarray(fitness, self.space.dtype))
+        x, fitness = found(owner, self.space, solutions, fitness)
         lower, upper = (side[None, :] for side in self.space.bounds())
-        x = self.bounds.origin(jax.vmap(self.space.encode)(points(owner, self.space, "solutions", solutions)), lower, upper)
-        if fitness.shape != (len(x),):
-            raise ValueError(f"{owner}(fitness=...) must be ({len(x)},), one for each of the solutions, got {fitness.shape}.")
+        x = self.bounds.origin(x, lower, upper)
         share = as_number(owner, "share", share, float)
         check_value(owner, "share", share, lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
         check_value(owner, "width", width, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
@@ -431,13 +427,6 @@ class Gaussian(Sized):
 def default_lam(d: int) -> int:
     """Candidates a generation in d dimensions (Hansen 2016, eq. 48)."""
     return 4 + math.floor(3 * math.log(d))
-
-
-def paired(count: int) -> np.ndarray:
-    """(count,) where the rows of mirrored vectors are, with each pair side by side: the first few of them are pairs, too."""
-    half = count - count // 2
-    rows = np.arange(2 * half).reshape(2, half).T.reshape(-1)
-    return rows[rows < count]
 
 
 def floor(sigma: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array:

@@ -133,6 +133,14 @@ def clean(fitness: jax.Array) -> jax.Array:
     return jnp.where(jnp.isnan(fitness), jnp.inf, fitness)
 
 
+def found(owner: str, space: Space, solutions: Any, fitness: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Flat solutions (n, d), each leaf of which has a leading axis n, and their fitness (n,), without NaN."""
+    x, told = jax.vmap(space.encode)(points(owner, space, "solutions", solutions)), clean(jnp.asarray(fitness, space.dtype))
+    if told.shape != (len(x),):
+        raise ValueError(f"{owner}(fitness=...) must be ({len(x)},), one for each of the solutions, got {told.shape}.")
+    return x, told
+
+
 def negligible(least: float, fitness: jax.Array) -> jax.Array:
     """() the difference of fitness values that does not count: `least`, but not less than what rounding resolves."""
     eps = float(jnp.finfo(fitness.dtype).eps)
@@ -399,7 +407,7 @@ class Sized(Strategy):
 
     def _told_next(self, state: Any) -> Any:
         """The same a generation later, up to what 31 bits hold."""
-        return None if state.told is None else jnp.minimum(state.told, LIMIT - self.lam) + self.lam
+        return None if state.told is None else jnp.minimum(state.told, LIMIT - self.evaluations) + self.evaluations
 
     def _number(self, dtype: Any) -> Any:
         """lam to calculate with: an int, or () of a dtype where it is a value."""

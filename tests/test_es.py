@@ -1,5 +1,7 @@
 """The evolution strategies against a slow, obvious reference, and the promises of each option."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,11 +27,11 @@ class Reference:
         self.log_factor = 0.0
         self.best, self.best_fitness, self.best_generation = None, np.inf, 0
 
-    def tell(self, generation, x, fitness, dealt, target=0.2):
+    def tell(self, generation, x, fitness, dealt, target=0.2, in_turns=False):
         fitness = [np.inf if np.isnan(f) else f for f in fitness]
         if self.parents:
             if dealt:
-                above = [self.fitness[i // (self.lam // self.mu)] for i in range(self.lam)]
+                above = [self.fitness[i % self.mu if in_turns else i // (self.lam // self.mu)] for i in range(self.lam)]
             else:
                 above = [self.fitness[(self.mu - 1) // 2]] * self.lam
             success = np.mean([f < g for f, g in zip(fitness, above, strict=True)])
@@ -44,19 +46,22 @@ class Reference:
             self.best, self.best_fitness, self.best_generation = x[i], fitness[i], generation
 
 
+@pytest.mark.parametrize("most", [None, 13])
 @pytest.mark.parametrize("selection", ["comma", "plus"])
 @pytest.mark.parametrize(("mu", "lam", "recombination"), [(1, 1, "none"), (1, 6, "none"), (4, 12, "none"), (5, 8, "weighted")])
-def test_tell_is_the_reference_for_200_generations(selection, mu, lam, recombination, x64):
-    strategy = ES(box(4), mu=mu, lam=lam, sigma=OneFifth(), selection=selection, recombination=recombination)
+def test_tell_is_the_reference_for_200_generations(selection, mu, lam, recombination, most, x64):
+    """Where lam is a value, lies are told of what is beyond it."""
+    strategy = ES(box(4), mu=mu, lam=lam, lam_max=most, sigma=OneFifth(), selection=selection, recombination=recombination)
     reference = Reference(mu, lam, selection == "plus")
     state = strategy.init(1)
     random, evaluate = np.random.RandomState(0), jax.jit(jax.vmap(shifted_sphere))
     for generation in range(200):
         x, state = strategy.ask(state)
         fitness = np.round(np.asarray(evaluate(x)), 3)  # rounded: ties happen
-        fitness[random.rand(lam) < 0.05] = np.nan
+        fitness[:lam][random.rand(lam) < 0.05] = np.nan
+        fitness[lam:] = random.choice([-1e9, np.nan, np.inf], len(fitness) - lam)
         state = strategy.tell(state, x, fitness)
-        reference.tell(generation, np.asarray(x), list(fitness), recombination == "none")
+        reference.tell(generation, np.asarray(x)[:lam], list(fitness[:lam]), recombination == "none", in_turns=most is not None)
         np.testing.assert_array_equal(state.parents, reference.parents)
         np.testing.assert_array_equal(state.parent_fitness, reference.fitness)
         np.testing.assert_allclose(state.memory, reference.log_factor, rtol=0, atol=1e-12)
@@ -79,6 +84,99 @@ def test_every_parent_has_lam_over_mu_children():
     state = after_one_generation(strategy)
     population, _ = strategy.ask(state)
     np.testing.assert_allclose(population, np.repeat(state.parents, 3, axis=0), atol=0.01)
+    valued = dataclasses.replace(strategy, lam=8, lam_max=18)
+    state = after_one_generation(valued)
+    population, _ = valued.ask(state)
+    np.testing.assert_allclose(population, np.resize(state.parents, (18, 2)), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mu": 1},
+        {"mu": 1, "sigma": OneFifth(), "sampling": "sobol"},
+        {"mu": 2, "recombination": "intermediate", "selection": "plus", "reevaluate": True},
+        {"mu": 2, "recombination": "weighted", "sigma": SelfAdaptation(per_coordinate=True), "sampling": "orthogonal"},
+        {"mu": 3, "recombination": "weighted", "rho": 2, "start": np.ones(4)},
+        {"mu": 3, "recombination": "discrete", "sigma": OneFifth(), "selection": "plus", "mutation_rate": 0.5},
+        {"mu": 3, "recombination": "discrete", "rho": 2, "sigma": 0.2},
+    ],
+)
+def test_a_population_size_that_is_a_value_is_the_same_run(options, x64):
+    """Rows beyond lam change nothing, are not counted, and do not recompile."""
+    traces = 0
+
+    @jax.jit
+    def program(strategy):
+        nonlocal traces
+        traces += 1
+        return run(strategy, shifted_sphere, 1, 60, targets=[10.0, 1.0], stop={"spread": 1e-3})
+
+    for lam in (4, 9):
+        strategy = ES(box(4), lam=lam, **options)
+        fixed = run(strategy, shifted_sphere, 1, 60, targets=[10.0, 1.0], stop={"spread": 1e-3})
+        valued = program(dataclasses.replace(strategy, lam_max=12))
+        np.testing.assert_allclose(fixed.solution, valued.solution, rtol=1e-9)
+        for name in ("generations", "evaluations", "stop_reason"):
+            np.testing.assert_array_equal(getattr(fixed, name), getattr(valued, name))
+        each = lam + 2 if strategy.reevaluate else 1  # parents that are evaluated again come first, or last
+        np.testing.assert_array_equal((fixed.hits - 1) // each, (valued.hits - 1) // each)
+    assert traces == 1
+
+
+def test_population_sizes_are_swept_in_one_program():
+    strategy = ES(box(), mu=2, lam=4, lam_max=16, sampling="mirrored")
+    result = jaxes.sweep(strategy, shifted_sphere, 0, 100, over={"lam": [4, 8, 16]}, repeats=4, stop={"evaluations": 320})
+    np.testing.assert_array_equal(result.runs.evaluations, 320)
+
+
+def mutations(strategy, d):
+    """(lam, d) of the second generation, in units of sigma = 1 and in groups of children of one parent."""
+    state = after_one_generation(strategy)
+    return np.asarray(strategy.ask(state)[0]) - np.repeat(state.parents, strategy.lam // strategy.mu, axis=0)
+
+
+def test_children_of_one_parent_are_sampled_together(x64):
+    def groups(sampling, mu=2, lam=12):
+        return mutations(ES(box(6, 1e6), mu=mu, lam=lam, sigma=1.0, sampling=sampling), 6).reshape(mu, -1, 6)
+
+    mirrored = groups("mirrored")
+    np.testing.assert_allclose(mirrored[:, :3], -mirrored[:, 3:], atol=1e-9)
+    assert (np.abs(mirrored[0] - mirrored[1]) > 1e-9).all()
+    for z in groups("orthogonal"):
+        np.testing.assert_allclose(z @ z.T, np.diag(np.sum(z * z, axis=1)), atol=1e-6)
+    for z in groups("sobol", lam=64):  # 32 points, one in each 32nd of a coordinate
+        u = np.sort(stats.norm.cdf(z), axis=0)
+        np.testing.assert_allclose(np.diff(u, axis=0), 1 / 32, atol=1e-6)
+    # Where each child has a point of its own, all are sampled together.
+    strategy = ES(box(6, 1e6), mu=4, lam=10, rho=2, sigma=1.0, sampling="mirrored", recombination="intermediate")
+    state = strategy.init(0)
+    u = np.asarray(strategy.ask(state)[0]) / 2e6 + 0.5
+    np.testing.assert_allclose(u[:5], 1 - u[5:], atol=1e-9)
+    # Side by side, where lam is a value.
+    u = np.asarray(dataclasses.replace(strategy, lam_max=11).ask(state)[0]) / 2e6 + 0.5
+    np.testing.assert_allclose(u[0:10:2], 1 - u[1:10:2], atol=1e-9)
+
+
+def test_a_mirrored_pair_progresses_twice_as_fast():
+    """On the sphere in many dimensions, at the best step sizes: E max(N, -N)**2 / E max(N1, N2)**2 = 2 (D. Brockhoff et al.,
+    Mirrored sampling and sequential selection for evolution strategies, PPSN 2010)."""
+    d, keys = 400, jax.random.split(jax.random.key(0), 20_000)
+
+    def gain(sampling, best):
+        strategy = ES(box(d, 1e3), mu=1, lam=2, sigma=best / d, start=np.zeros(d), sampling=sampling)
+
+        def one(key):
+            state = strategy.init(key)
+            x, state = strategy.ask(dataclasses.replace(state, generation=jnp.int32(1), parents=jnp.eye(1, d)))
+            return d * -jnp.log(jnp.linalg.norm(x, axis=1).min())
+
+        return np.mean(jax.jit(jax.vmap(one))(keys))
+
+    independent, mirrored = (2 / (2 * np.pi) ** 0.5 / 2**0.5, (2 / np.pi) ** 0.5)
+    error = 5 * 0.8 / 20_000**0.5 + 2 / d
+    np.testing.assert_allclose(gain("independent", independent), independent**2 / 2, atol=error)
+    np.testing.assert_allclose(gain("mirrored", mirrored), mirrored**2 / 2, atol=error)
 
 
 def test_mutations_have_the_given_sigma():

@@ -7,8 +7,27 @@ import numpy as np
 import pytest
 from variants import VARIANTS, assert_same, evaluations, make, shifted_sphere
 
-from jaxes import CEM, CMAES, CRFMNES, DE, DXNESIC, LMMAES, MAES, SNES, XNES, Box, SepCMAES, Smooth, VkDCMAES, Wrap, run
+from jaxes import (
+    CEM,
+    CMAES,
+    CRFMNES,
+    DE,
+    DXNESIC,
+    JDE,
+    LMMAES,
+    MAES,
+    SHADE,
+    SNES,
+    XNES,
+    Box,
+    SepCMAES,
+    Smooth,
+    VkDCMAES,
+    Wrap,
+    run,
+)
 from jaxes.gaussian import Gaussian
+from jaxes.pytree import where
 
 pytestmark = pytest.mark.quick
 
@@ -62,6 +81,39 @@ def test_every_gaussian_strategy_can_begin_there(name, x64):
     population, state = strategy.ask(state)
     told = strategy.tell(state, population, jnp.sum(population, axis=1))
     assert np.isfinite(told.mean).all()
+
+
+@pytest.mark.parametrize("kind", [DE, JDE, SHADE])
+@pytest.mark.parametrize("n", [6, 60])
+def test_differential_evolution_begins_with_the_best(kind, n, x64):
+    strategy = kind(Box(0.0, 1.0, shape=4), lam=9, lam_max=12)
+    x, fitness = found(4, n=n)
+    fitness[3] = np.nan
+    begun = strategy.init(0)
+    state = jax.jit(strategy.warm_start)(begun, x, fitness)
+    best = x[np.argsort(fitness)[:12]]
+    population, asked = strategy.ask(state)
+    np.testing.assert_array_equal(population[: len(best)], best)
+    np.testing.assert_array_equal(population[len(best) :], begun.parents[len(best) :])
+    # What is told of them now counts, not what was found there.
+    told = strategy.tell(asked, population, np.arange(12.0)[::-1])
+    np.testing.assert_array_equal(told.parent_fitness[:9], np.arange(12.0)[::-1][:9])
+
+
+def test_a_similar_task_is_solved_sooner_by_differential_evolution(x64):
+    strategy = JDE(Box(-5.0, 5.0, shape=8))
+    x = np.random.RandomState(0).uniform(-5, 5, (200, 8))
+    x[:20] = 0.6 + 0.2 * np.random.RandomState(1).randn(20, 8)
+    fitness = jax.vmap(shifted_sphere)(x + 0.1)
+
+    def hits(key, warm):
+        state = strategy.init(key)
+        state = where(warm, strategy.warm_start(state, x, fitness), state)
+        return run(strategy, shifted_sphere, None, 300, state=state, targets=[1e-1]).hits[0]
+
+    keys = jax.random.split(jax.random.key(0), 32)
+    warm, cold = (np.median(jax.jit(jax.vmap(hits, (0, None)))(keys, flag)) for flag in (True, False))
+    assert 0 < warm < 0.7 * cold
 
 
 def test_a_similar_task_is_solved_sooner(x64):

@@ -1,4 +1,4 @@
-"""Populations of standard normal vectors, with less variance than independent ones have."""
+"""Populations of standard normal or uniform vectors, with less variance than independent ones have."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxes import random
-from jaxes.bounds import normal
+from jaxes.bounds import SQRT2, normal
+from jaxes.checks import check_choice
 from jaxes.operators.linalg import qr
 
 SAMPLINGS = ("independent", "mirrored", "orthogonal", "sobol")
 
 MOST_SOBOL = 21_201
 """Dimensions for which there are Sobol sequences."""
+
+
+def check_sampling(owner: str, sampling: str, d: int) -> None:
+    """Refuses what is none, or has no vectors of d dimensions."""
+    check_choice(owner, "sampling", sampling, SAMPLINGS)
+    if sampling == "sobol" and d > MOST_SOBOL:
+        raise ValueError(f'{owner}(sampling="sobol") is for at most {MOST_SOBOL} variables, got {d}.')
 
 
 def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, sampling: str = "independent") -> jax.Array:
@@ -35,15 +44,39 @@ def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, samplin
         sign = jnp.asarray([1, -1], dtype)[:, None, None]
         return (sign * half[None]).reshape(-1, d)[:count]
     if sampling == "sobol":
-        shift = random.uniform(key, (d,), dtype)
-        u = jnp.asarray(_sobol(count, d), dtype) + shift[None, :]
-        return normal(u - jnp.floor(u))
+        return normal(_sobol_vectors(key, count, d, dtype))
     size = min(count, d)
     groups = -(-count // size)
     z = normal_vectors(key, groups * size, d, dtype)
     q, r = jax.vmap(qr)(z.reshape(groups, size, d).transpose(0, 2, 1))
     turned = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None, :]  # without the sign, q is not uniform
     return (turned.transpose(0, 2, 1).reshape(-1, d) * jnp.linalg.norm(z, axis=1, keepdims=True))[:count]
+
+
+def uniform_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, sampling: str = "independent") -> jax.Array:
+    """(count, d) vectors, each uniform in [0, 1): those of which `normal` makes `normal_vectors` of that sampling, if not the
+    same ones. A mirror image of u is 1 - u, which may be 1."""
+    if sampling == "independent":
+        return random.stored(key, (count, d), dtype)
+    if sampling == "mirrored":
+        half = random.stored(key, (count - count // 2, d), dtype)
+        sign, offset = (jnp.asarray(pair, dtype)[:, None, None] for pair in ([1, -1], [0, 1]))
+        return (offset + sign * half[None]).reshape(-1, d)[:count]
+    if sampling == "sobol":
+        return _sobol_vectors(key, count, d, dtype)
+    return (1 + lax.erf(normal_vectors(key, count, d, dtype, sampling) / SQRT2)) / 2
+
+
+def paired(count: int) -> np.ndarray:
+    """(count,) where the rows of mirrored vectors are, with each pair side by side: the first few of them are pairs, too."""
+    half = count - count // 2
+    rows = np.arange(2 * half).reshape(2, half).T.reshape(-1)
+    return rows[rows < count]
+
+
+def _sobol_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype) -> jax.Array:
+    u = jnp.asarray(_sobol(count, d), dtype) + random.uniform(key, (d,), dtype)[None, :]
+    return u - jnp.floor(u)
 
 
 @functools.cache

@@ -39,7 +39,7 @@ from jaxes.operators.selection import truncation
 from jaxes.pytree import assign, pytree, static
 from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, population, positive
 from jaxes.space import Space, as_space
-from jaxes.strategy import Purpose, Sized, State, StopReason, first_reason, negligible, stream
+from jaxes.strategy import Purpose, Sized, State, StopReason, first_reason, found, negligible, stream
 
 MUTATIONS = {"rand/1": 3, "best/1": 2, "current-to-best/1": 2}
 """How many distinct others a mutant is made from."""
@@ -121,6 +121,27 @@ class Differential(Sized):
 
     def enlarged(self, factor):
         return dataclasses.replace(self, lam=factor * self.lam)
+
+    def warm_start(self, state: Any, solutions: Any, fitness: ArrayLike) -> Any:
+        """The state before the first generation that begins with the best solutions of a task like this one.
+
+        The first generation evaluates the fittest of them anew: the fitness of two tasks is not to be compared. Where they are
+        fewer than the individuals, those that were drawn make up the rest.
+
+        Args:
+            state: of `init`.
+            solutions: what was evaluated on the other task, each leaf with a leading axis n.
+            fitness: (n,) smaller is better, NaN counts as worst.
+
+        Returns:
+            a state for `ask`, or for `run(state=...)`.
+
+        Raises:
+            ValueError: solutions that are none of the space, or of another number than fitness values.
+        """
+        x, fitness = found(f"{type(self).__name__}.warm_start", self.space, solutions, fitness)
+        best = x[truncation(fitness, min(len(x), self.population_size))[1]]
+        return dataclasses.replace(state, parents=state.parents.at[: len(best)].set(best))
 
     def _spread(self, state: Any) -> jax.Array:
         """(population_size, d) from the first individual to all that count, and zeros."""
