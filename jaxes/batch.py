@@ -194,6 +194,7 @@ class Batch:
         """At the beginning, or where a snapshot was taken."""
         self._compile(snapshot is None)
         if snapshot is None:
+            self._compile_after(0)  # before waiting for anything
             self.ahead.wait(_start)
             self.progress, self.records = self.started()
         else:

@@ -61,7 +61,18 @@ def _each(change: Callable[..., jax.Array], tree: Any, axis: int | None) -> Any:
 
 def where_due(due: jax.Array, function: Callable[[T], T], value: T) -> T:
     """`function(value)` where `due` () is true, else `value`. Costs nothing if it is due in no lane of a batch."""
-    return lax.cond(any_lane(due), lambda value: where(due, function(value), value), lambda value: value, value)
+    return lax.cond(any_lane(due), lambda value: where(_where_taken(due), function(value), value), lambda value: value, value)
+
+
+@jax.custom_batching.custom_vmap
+def _where_taken(due: jax.Array) -> jax.Array:
+    """() whether `due` () is true, in a branch that is taken since it is: without other lanes it is, for XLA to know."""
+    return jnp.ones_like(due)
+
+
+@_where_taken.def_vmap
+def _(axis_size, in_batched, due):
+    return due, True
 
 
 def apart(function: Callable[[], T], due: jax.Array | bool = True, otherwise: Callable[[], T] | None = None) -> T:

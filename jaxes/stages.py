@@ -256,7 +256,9 @@ class Staged(Strategy):
         return {"runs": state.runs + 1, "lam": state.plan.lam, "sigma": self.step_size(state)}
 
     def step_size(self, state):
-        return lax.switch(self.stage(state), [stage.step_size for stage in self.stages], state)
+        kinds = self.kinds()  # whose populations differ, not what is in their states
+        first_of_kinds = [self.stages[kinds.index(kind)].step_size for kind in range(max(kinds) + 1)]
+        return lax.switch(jnp.asarray(kinds, jnp.int32)[self.stage(state)], first_of_kinds, state)
 
     def stop_reason(self, state):
         return state.ended

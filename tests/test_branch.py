@@ -24,6 +24,31 @@ def test_lanes_take_what_is_due_to_them():
             np.testing.assert_array_equal(squared_if(due[lane], x[lane]), expected[lane])
 
 
+@pytest.mark.parametrize("axes", [((None, 0), (0, None)), ((0, None), (None, 0)), ((0, 0), (None, 0)), ((None, 0), (None, 0))])
+def test_what_is_due_and_what_it_is_done_to_may_be_of_other_lanes(axes):
+    """Outer and inner axes of `due` and of two values, one of which becomes a constant."""
+    (outer_due, outer_x), (inner_due, inner_x) = axes
+    rng = np.random.RandomState(0)
+    due = rng.uniform(size=[size for axis, size in ((outer_due, 2), (inner_due, 3)) if axis == 0]) < 0.5
+    x = rng.uniform(size=[size for axis, size in ((outer_x, 2), (inner_x, 3)) if axis == 0])
+
+    def changed(due, x):
+        return where_due(due, lambda pair: (2 * pair[0], jnp.ones_like(pair[1])), (x, jnp.zeros(4)))
+
+    got = jax.jit(jax.vmap(jax.vmap(changed, (inner_due, inner_x)), (outer_due, outer_x)))(due, x)
+    expected = jax.vmap(jax.vmap(lambda due, x: (x + due * x, due * jnp.ones(4)), (inner_due, inner_x)), (outer_due, outer_x))
+    for a, b in zip(got, expected(due.astype(np.float32), x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_nothing_is_chosen_from_without_lanes():
+    def compiled(function, *args):
+        return jax.jit(function).lower(*args).compile().as_text()
+
+    assert "select" not in compiled(squared_if, True, jnp.zeros(3))
+    assert "select" in compiled(jax.vmap(squared_if), jnp.ones(2, bool), jnp.zeros((2, 3)))
+
+
 def test_a_batch_that_needs_nothing_does_nothing():
     """A branch stays one under vmap, and the carry of a loop is not chosen from twice."""
     due, x = jnp.zeros((2, 3), bool), jnp.zeros((2, 3))
