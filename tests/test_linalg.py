@@ -28,7 +28,7 @@ def positive(*shape):
 A, P, LOWER, B = spread(3, 7, 5, 5), positive(3, 7, 5, 5), np.tril(positive(3, 7, 5, 5)), spread(3, 7, 5, 2)
 
 
-@pytest.mark.parametrize("part", [1, 4, 1000])
+@pytest.mark.parametrize("part", [1, 2, 4, 1000])
 @pytest.mark.parametrize(
     ("function", "arrays", "expected"),
     [

@@ -17,6 +17,8 @@ from jax import lax
 
 SHARED = 200_000
 """Operations, as jaxlib counts them, from which on it shares a batch."""
+AT_ONCE = 8
+"""Parts, up to which they may go on at the same time: each has a place of its own in the program. More take turns."""
 
 
 def cholesky(matrix: jax.Array) -> jax.Array:
@@ -66,7 +68,11 @@ def _in_parts(function: Callable[..., Any], operations: int) -> Callable[..., An
         return lax.platform_dependent(*arrays, cpu=in_parts, default=jax.vmap(function))
 
     def in_parts(*arrays):
-        return lax.map(lambda lane: function(*lane), arrays, batch_size=part)
+        lanes = len(arrays[0])
+        if lanes > AT_ONCE * part:
+            return lax.map(lambda lane: function(*lane), arrays, batch_size=part)
+        parts = [jax.vmap(function)(*(a[i : i + part] for a in arrays)) for i in range(0, lanes, part)]
+        return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
 
     @each.def_vmap
     def _(lanes, batched, *arrays):
