@@ -38,7 +38,7 @@ class Stagnation:
     """Whether fitness still gets better, from one window of generations to the next, each a tenth of the run at least."""
 
     end: jax.Array  # () int32, generation at which the window ends
-    now: jax.Array  # (2,) smallest best and smallest median of a generation in this window
+    now: jax.Array  # (2,) the best, and the smallest median (or mean: see `_typical`) of a generation in this window
     before: jax.Array  # (2,) and in the window before
     stalled: jax.Array  # () bool, whether the last window brought nothing
 
@@ -329,17 +329,20 @@ class Gaussian(Sized):
             told = dataclasses.replace(told, mean=jnp.where(home == mean, told.mean[None, :], home / unit)[0])
         best = fitness.min()
         spread = jnp.where(jnp.isfinite(best), self.worst(state, fitness) - best, jnp.inf)
-        median = jnp.min(fitness, where=ranks(fitness) >= self.lam // 2, initial=jnp.inf)
         return dataclasses.replace(
             told,
             recent=jnp.concatenate([state.recent[1:], best[None]]),
             spread=spread,
-            progress=self._progressed(state, jnp.stack([best, median])),
+            progress=self._progressed(state, jnp.stack([best, self._typical(state, fitness)])),
             rest=self._rested(state, told.mean),
             drawn=None,
             known=None,
             told=self._told_next(state),
         )
+
+    def _typical(self, state: Any, fitness: jax.Array) -> jax.Array:
+        """() what gets better as long as a run does, besides the best: the median of a generation."""
+        return jnp.min(fitness, where=ranks(fitness) >= self.lam // 2, initial=jnp.inf)
 
     def _window(self, generation: jax.Array) -> jax.Array:
         """() int32, over how many generations from this one on fitness is to get better: pycma's, about."""
@@ -348,7 +351,7 @@ class Gaussian(Sized):
         return jnp.maximum(least, generation // 10)
 
     def _progressed(self, state: Any, seen: jax.Array) -> Stagnation:
-        """What the best and the median (2,) of a generation add."""
+        """What the best of a generation and a typical one (2,) add."""
         old = state.progress
         now, ends = jnp.minimum(old.now, seen), state.generation + 1 >= old.end
         worse = jnp.all(now >= old.before) & jnp.isfinite(now[0]) & (state.generation >= PATIENCE)

@@ -102,7 +102,7 @@ _MESSAGES = {
     StopReason.CONDITIONCOV: "the covariance matrix is too ill-conditioned for the dtype",
     StopReason.NOEFFECTAXIS: "a step along a principal axis no longer changes the mean",
     StopReason.NOEFFECTCOORD: "a step in some coordinate no longer changes the mean",
-    StopReason.STAGNANT: "neither the best nor the median of a generation got better over a long time",
+    StopReason.STAGNANT: "neither the best nor the typical candidate of a generation got better over a long time",
     StopReason.NONFINITE: "no fitness of many generations was a finite number",
     StopReason.TOLXSTAGNATION: "the mean stayed where it was over a tenth of the run",
     StopReason.NOTSEPARABLE: "the objective is not a sum of functions of one coordinate each",

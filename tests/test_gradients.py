@@ -714,3 +714,20 @@ BUILT = optax.adam(0.1)
 def test_refusals(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_what_is_to_get_better_is_the_average(x64):
+    """Of those that count; pure noise ends a run in the end, and infinity in every generation leaves that to the best."""
+    strategy = OpenAIES(box(4), lam=6, lam_max=8)
+    population, state = strategy.ask(strategy.init(0))
+    fitness = np.asarray([3.0, 1.0, 2.0, 8.0, 4.0, 6.0, -1e9, np.nan])
+    np.testing.assert_allclose(strategy.tell(state, population, fitness).progress.now, [1.0, 4.0], rtol=1e-12)
+
+    def noise(x, key):
+        u = jax.random.uniform(key, (2,))
+        return jnp.where(u[0] < 0.5, jnp.inf, u[1])
+
+    def ended(key):
+        return run(GuidedES(box(4)), noise, key, 3000, stochastic=True).stop_reason
+
+    assert StopReason.STAGNANT in set(np.asarray(jax.jit(jax.vmap(ended))(jax.random.split(jax.random.key(0), 8))))

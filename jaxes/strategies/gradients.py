@@ -126,6 +126,9 @@ class Gradient(Gaussian):
             raise ValueError(f"{owner}(learning_rate=...) {why}: optimizer=optax.adam, learning_rate=0.01 can be swept.")
         check_optimizer(owner, self._optimizer, self.space)
 
+    def _typical(self, state, fitness):
+        return self.average(state, fitness)  # of which the gradient is
+
     def _shaped(self, fitness: jax.Array) -> jax.Array:
         """(population_size,) what is averaged in the place of fitness."""
         return shaped(fitness, self.shaping, None if isinstance(self.lam, int) else self.lam)
