@@ -194,7 +194,6 @@ class Batch:
         """At the beginning, or where a snapshot was taken."""
         self._compile(snapshot is None)
         if snapshot is None:
-            self._compile_after(0)  # before waiting for anything
             self.ahead.wait(_start)
             self.progress, self.records = self.started()
         else:
@@ -213,6 +212,8 @@ class Batch:
                 self.ahead.compile(_start, lambda: _start.lower(*self.started.args))
             self.ahead.compile(_look, lambda: _look.lower(self.layout, self.leaves, self._like[0]))
             self.ahead.compile(_finish, lambda: _finish.lower(self.layout, self.leaves, *self._like, np.int32(0)))
+            if starts:
+                self._compile_after(0)
 
     def _compile_after(self, stage: int) -> None:
         """Has the programs compiled that runs of several stages are expected to want next."""

@@ -25,7 +25,7 @@ from jaxes.bounds import Bounds, Resample, Source, representable
 from jaxes.branch import any_lane, where_due
 from jaxes.checks import as_number, check_value
 from jaxes.operators.linalg import cholesky, solve_triangular
-from jaxes.operators.sampling import check_sampling, normal_vectors, paired
+from jaxes.operators.sampling import check_sampling, normal_vectors
 from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
 from jaxes.settings import check_beginning, check_bounds, initial_deviations, point, population, positive
@@ -292,9 +292,8 @@ class Gaussian(Sized):
 
         def draw(attempt):
             key_of = random.fold_in(key, attempt)
-            z = normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling)
-            if self.sampling == "mirrored" and not isinstance(self.lam, int):
-                z = z[paired(len(z))]
+            in_pairs = not isinstance(self.lam, int)
+            z = normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling, in_pairs)
             z = self._aimed(state, z)
             return unit * self._points(state, z), self._known(state, z)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cma.more_algorithms import purecma
 from cma.recombination_weights import RecombinationWeights
-from variants import assert_same, box, evaluations, runs_of, shifted_sphere, symmetric
+from variants import assert_a_value_is_the_same_run, assert_same, box, evaluations, runs_of, shifted_sphere, symmetric
 
 import jaxes
 from jaxes import (
@@ -411,24 +411,11 @@ ESTIMATORS = (OpenAIES, PGPE, GuidedES, PersistentES, NoiseReuseES)
 @pytest.mark.parametrize("kind", VALUED + ESTIMATORS)
 def test_a_population_size_that_is_a_value_is_the_same_run(kind, x64):
     """Rows beyond lam change nothing, are not counted, and do not recompile."""
-    traces = 0
-
-    @jax.jit
-    def program(strategy):
-        nonlocal traces
-        traces += 1
-        return run(strategy, shifted_sphere, 1, 120, targets=[1.0, 1e-3], stop={"spread": 1e-3})
-
     # XNES holds its inverse to four samples, if there are as many; which axes grow is for rounding to say in DX-NES-IC where
     # samples do not span them.
-    for lam in ({XNES: 4, DXNESIC: 8, VkDCMAES: 3, IAMaLGaM: 6}.get(kind, 2), 9):
-        strategy = kind(box(6), lam=lam, sampling="independent")
-        fixed = run(strategy, shifted_sphere, 1, 120, targets=[1.0, 1e-3], stop={"spread": 1e-3})
-        valued = program(dataclasses.replace(strategy, lam_max=20))
-        np.testing.assert_allclose(fixed.solution, valued.solution, rtol=1e-9)
-        for name in ("hits", "generations", "evaluations", "stop_reason"):
-            np.testing.assert_array_equal(getattr(fixed, name), getattr(valued, name))
-    assert traces == 1
+    sizes = {XNES: 4, DXNESIC: 8, VkDCMAES: 3, IAMaLGaM: 6}.get(kind, 2), 9
+    strategies = [kind(box(6), lam=lam, sampling="independent") for lam in sizes]
+    assert_a_value_is_the_same_run(strategies, 20, 120, [1.0, 1e-3])
 
 
 @pytest.mark.parametrize("most", [8, 9])

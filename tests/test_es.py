@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
-from variants import box, exact, shifted_sphere
+from variants import assert_a_value_is_the_same_run, box, exact, shifted_sphere
 
 import jaxes
 from jaxes import ES, Box, OneFifth, Schedule, SelfAdaptation, run
@@ -104,24 +104,7 @@ def test_every_parent_has_lam_over_mu_children():
 )
 def test_a_population_size_that_is_a_value_is_the_same_run(options, x64):
     """Rows beyond lam change nothing, are not counted, and do not recompile."""
-    traces = 0
-
-    @jax.jit
-    def program(strategy):
-        nonlocal traces
-        traces += 1
-        return run(strategy, shifted_sphere, 1, 60, targets=[10.0, 1.0], stop={"spread": 1e-3})
-
-    for lam in (4, 9):
-        strategy = ES(box(4), lam=lam, **options)
-        fixed = run(strategy, shifted_sphere, 1, 60, targets=[10.0, 1.0], stop={"spread": 1e-3})
-        valued = program(dataclasses.replace(strategy, lam_max=12))
-        np.testing.assert_allclose(fixed.solution, valued.solution, rtol=1e-9)
-        for name in ("generations", "evaluations", "stop_reason"):
-            np.testing.assert_array_equal(getattr(fixed, name), getattr(valued, name))
-        each = lam + 2 if strategy.reevaluate else 1  # parents that are evaluated again come first, or last
-        np.testing.assert_array_equal((fixed.hits - 1) // each, (valued.hits - 1) // each)
-    assert traces == 1
+    assert_a_value_is_the_same_run([ES(box(4), lam=lam, **options) for lam in (4, 9)], 12, 60, [10.0, 1.0])
 
 
 def test_population_sizes_are_swept_in_one_program():

@@ -7,15 +7,15 @@ import pytest
 from scipy import stats
 
 from jaxes.bounds import normal
-from jaxes.operators.sampling import SAMPLINGS, normal_vectors, paired, uniform_vectors
+from jaxes.operators.sampling import SAMPLINGS, normal_vectors, uniform_vectors
 
 pytestmark = pytest.mark.quick
 
 
-def many(function, sampling, count=7, d=3, n=2000):
+def many(function, sampling, count=7, d=3, n=2000, **options):
     """(n, count, d) populations."""
     keys = jax.random.split(jax.random.key(0), n)
-    return np.asarray(jax.jit(jax.vmap(lambda key: function(key, count, d, jnp.float32, sampling)))(keys))
+    return np.asarray(jax.jit(jax.vmap(lambda key: function(key, count, d, jnp.float32, sampling, **options)))(keys))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -46,7 +46,7 @@ def test_mirror_images(count):
     images = slice(count - half, None)
     np.testing.assert_array_equal(z[images], -z[:half])
     np.testing.assert_array_equal(u[images], 1 - u[:half])
-    pairs = z[paired(count)]
+    pairs = many(normal_vectors, "mirrored", count, in_pairs=True)[0]
     np.testing.assert_array_equal(pairs[1 : 2 * half : 2], -pairs[: 2 * half : 2])
     np.testing.assert_array_equal(np.sort(pairs, axis=0), np.sort(z, axis=0))
 

@@ -100,11 +100,15 @@ def test_differential_evolution_begins_with_the_best(kind, n, x64):
     np.testing.assert_array_equal(told.parent_fitness[:9], np.arange(12.0)[::-1][:9])
 
 
-def test_a_similar_task_is_solved_sooner_by_differential_evolution(x64):
-    strategy = JDE(Box(-5.0, 5.0, shape=8))
+def similar():
+    """Of 200 evaluations of another task, whose optimum is 0.1 away in all of 8 coordinates, solutions and fitness."""
     x = np.random.RandomState(0).uniform(-5, 5, (200, 8))
     x[:20] = 0.6 + 0.2 * np.random.RandomState(1).randn(20, 8)
-    fitness = jax.vmap(shifted_sphere)(x + 0.1)
+    return x, jax.vmap(shifted_sphere)(x + 0.1)
+
+
+def test_a_similar_task_is_solved_sooner_by_differential_evolution(x64):
+    strategy, (x, fitness) = JDE(Box(-5.0, 5.0, shape=8)), similar()
 
     def hits(key, warm):
         state = strategy.init(key)
@@ -117,11 +121,7 @@ def test_a_similar_task_is_solved_sooner_by_differential_evolution(x64):
 
 
 def test_a_similar_task_is_solved_sooner(x64):
-    """From what 200 evaluations of another one found, whose optimum is 0.1 away in all of 8 coordinates."""
-    strategy = CMAES(Box(-5.0, 5.0, shape=8))
-    x = np.random.RandomState(0).uniform(-5, 5, (200, 8))
-    x[:20] = 0.6 + 0.2 * np.random.RandomState(1).randn(20, 8)
-    fitness = jax.vmap(shifted_sphere)(x + 0.1)
+    strategy, (x, fitness) = CMAES(Box(-5.0, 5.0, shape=8)), similar()
 
     def warm(key):
         state = strategy.warm_start(strategy.init(key), x, fitness, width=0.1)

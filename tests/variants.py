@@ -175,6 +175,30 @@ def runs_of(strategy, functions, runs, generations, **options):
     return jax.tree.map(lambda leaf: leaf.reshape(len(functions), runs, *leaf.shape[1:]), result)
 
 
+def assert_a_value_is_the_same_run(strategies, most, generations, targets):
+    """Strategies run as they do where their lam is a value, of at most `most`, in one program for all."""
+    traces = 0
+
+    def go(strategy):
+        return run(strategy, shifted_sphere, 1, generations, targets=targets, stop={"spread": 1e-3})
+
+    @jax.jit
+    def program(strategy):
+        nonlocal traces
+        traces += 1
+        return go(strategy)
+
+    for strategy in strategies:
+        fixed, valued = go(strategy), program(dataclasses.replace(strategy, lam_max=most))
+        np.testing.assert_allclose(fixed.solution, valued.solution, rtol=1e-9)
+        for name in ("generations", "evaluations", "stop_reason"):
+            np.testing.assert_array_equal(getattr(fixed, name), getattr(valued, name))
+        # Parents that ES evaluates again come first, or last.
+        each = strategy.evaluations if getattr(strategy, "reevaluate", False) else 1
+        np.testing.assert_array_equal((fixed.hits - 1) // each, (valued.hits - 1) // each)
+    assert traces == 1
+
+
 def evaluations(strategy, functions, generations, target=1e-8, runs=32):
     """The median number of evaluations to a target, on each of some functions."""
     hits = np.asarray(runs_of(strategy, functions, runs, generations, targets=[target]).hits[..., 0])

@@ -27,7 +27,9 @@ def check_sampling(owner: str, sampling: str, d: int) -> None:
         raise ValueError(f'{owner}(sampling="sobol") is for at most {MOST_SOBOL} variables, got {d}.')
 
 
-def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, sampling: str = "independent") -> jax.Array:
+def normal_vectors(
+    key: jax.Array, count: int, d: int, dtype: jnp.dtype, sampling: str = "independent", in_pairs: bool = False
+) -> jax.Array:
     """(count, d) vectors, each standard normal.
 
     Args:
@@ -35,14 +37,12 @@ def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, samplin
             middle of an odd count has no mirror image); "orthogonal": up to d of them at right angles, with lengths as if
             independent (Wang et al. 2019); "sobol": a Sobol sequence, shifted at random as a whole (Cranley & Patterson
             1976; Teytaud & Gelly 2007), in at most `MOST_SOBOL` dimensions.
+        in_pairs: whether a mirror image follows its vector: the first few of them are pairs, too.
     """
     if sampling == "independent":
         return random.vectors(normal, key, count, d, dtype)
     if sampling == "mirrored":
-        half = normal_vectors(key, count - count // 2, d, dtype)
-        # Not by `concatenate`, into both of whose operands XLA compiles all of what made the half.
-        sign = jnp.asarray([1, -1], dtype)[:, None, None]
-        return (sign * half[None]).reshape(-1, d)[:count]
+        return _mirrored(normal_vectors(key, count - count // 2, d, dtype), count, in_pairs)
     if sampling == "sobol":
         return normal(_sobol_vectors(key, count, d, dtype))
     size = min(count, d)
@@ -53,25 +53,27 @@ def normal_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, samplin
     return (turned.transpose(0, 2, 1).reshape(-1, d) * jnp.linalg.norm(z, axis=1, keepdims=True))[:count]
 
 
-def uniform_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype, sampling: str = "independent") -> jax.Array:
+def uniform_vectors(
+    key: jax.Array, count: int, d: int, dtype: jnp.dtype, sampling: str = "independent", in_pairs: bool = False
+) -> jax.Array:
     """(count, d) vectors, each uniform in [0, 1): those of which `normal` makes `normal_vectors` of that sampling, if not the
     same ones. A mirror image of u is 1 - u, which may be 1."""
     if sampling == "independent":
         return random.stored(key, (count, d), dtype)
     if sampling == "mirrored":
-        half = random.stored(key, (count - count // 2, d), dtype)
-        sign, offset = (jnp.asarray(pair, dtype)[:, None, None] for pair in ([1, -1], [0, 1]))
-        return (offset + sign * half[None]).reshape(-1, d)[:count]
+        return _mirrored(random.stored(key, (count - count // 2, d), dtype), count, in_pairs, 1)
     if sampling == "sobol":
         return _sobol_vectors(key, count, d, dtype)
     return (1 + lax.erf(normal_vectors(key, count, d, dtype, sampling) / SQRT2)) / 2
 
 
-def paired(count: int) -> np.ndarray:
-    """(count,) where the rows of mirrored vectors are, with each pair side by side: the first few of them are pairs, too."""
-    half = count - count // 2
-    rows = np.arange(2 * half).reshape(2, half).T.reshape(-1)
-    return rows[rows < count]
+def _mirrored(half: jax.Array, count: int, in_pairs: bool, total: int = 0) -> jax.Array:
+    """(count, d): vectors of the half (n, d), and their images, each of which adds up with its vector to `total`."""
+    axis = 1 if in_pairs else 0
+    # Not by `concatenate`, into both of whose operands XLA compiles all of what made the half.
+    sign, offset = (jnp.expand_dims(jnp.asarray(pair, half.dtype), (1 - axis, 2)) for pair in ([1, -1], [0, total]))
+    both = sign * jnp.expand_dims(half, axis)
+    return (both + offset if total else both).reshape(-1, half.shape[1])[:count]
 
 
 def _sobol_vectors(key: jax.Array, count: int, d: int, dtype: jnp.dtype) -> jax.Array:

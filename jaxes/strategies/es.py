@@ -31,7 +31,7 @@ from jaxes.operators.recombination import (
     rank_weights,
     spread_weights,
 )
-from jaxes.operators.sampling import check_sampling, paired, uniform_vectors
+from jaxes.operators.sampling import check_sampling, uniform_vectors
 from jaxes.operators.selection import truncation
 from jaxes.operators.step_size import Constant, as_step_size
 from jaxes.pytree import assign, pytree, static
@@ -260,8 +260,7 @@ class ES(Sized):
         """(children, d) uniform in [0, 1), of which mutations are made."""
         d, dtype, (groups, size) = self.space.dimension, self.space.dtype, self._shape
         if self.sampling == "independent" or groups == 1 or size == 1:
-            u = uniform_vectors(key, self.children, d, dtype, self.sampling)
-            return u if self.sampling != "mirrored" or self.lam_max is None else u[paired(len(u))]
+            return uniform_vectors(key, self.children, d, dtype, self.sampling, in_pairs=self.lam_max is not None)
 
         def of_group(i):
             return uniform_vectors(random.fold_in(key, i), size, d, dtype, self.sampling)
@@ -351,9 +350,8 @@ class ES(Sized):
             reference = self._of_parents(parent_fitness)[:, None]
         else:
             reference = truncation(parent_fitness, (self.mu + 1) // 2)[0][-1].reshape(1, 1)
-        better = (child_fitness.reshape(reference.shape[0], -1) < reference).reshape(-1)
-        counted = None if self.lam_max is None else jnp.arange(self.children, dtype=jnp.int32) < self.lam
-        return jnp.mean(better, dtype=child_fitness.dtype, where=counted)
+        better = child_fitness.reshape(reference.shape[0], -1) < reference  # what does not count is infinite
+        return jnp.sum(better, dtype=child_fitness.dtype) / self._number(child_fitness.dtype)
 
     def step_size(self, state):
         return as_step_size(self.sigma).scale(self.space, state.memory, state.generation).max()

@@ -40,9 +40,9 @@ class LMMAESState(GaussianState):
 
     sigma: jax.Array  # () step size
     path: jax.Array  # (d,) p_sigma
-    vectors: jax.Array  # (rows, d) the paths m_1 to m_m, and up to two rows of zeros: see `LMMAES.rows`
-    gram: jax.Array  # (rows, rows) V V^T, where the rows of V are the paths
-    mix: jax.Array  # (rows, rows) B^T: the matrix a I + V^T B V makes steps of standard normal vectors
+    vectors: jax.Array  # (padded, d) the paths m_1 to m_m, and up to two rows of zeros: see `LMMAES.padded`
+    gram: jax.Array  # (padded, padded) V V^T, where the rows of V are the paths
+    mix: jax.Array  # (padded, padded) B^T: the matrix a I + V^T B V makes steps of standard normal vectors
     lengths: jax.Array  # (d,) standard deviations at a step size of 1
 
 
@@ -60,7 +60,7 @@ class LMMAES(Controlled):
     IGNORED: ClassVar[tuple[StopReason, ...]] = (StopReason.TOLFACUPX,)
 
     _: KW_ONLY
-    directions: int | None = static(default=None)
+    directions: Any = static(default=None)
 
     def __post_init__(self):
         super().__post_init__()
@@ -68,14 +68,18 @@ class LMMAES(Controlled):
         assign(self, directions=check_integer("LMMAES", "directions", count, at_least=1))
 
     @property
-    def rows(self) -> int:
+    def padded(self) -> int:
         """m or, if it is near, the next multiple of eight: that is what vector instructions hold, and on a CPU, XLA takes half
         as long again for the products of fifteen rows as for those of sixteen."""
-        missing = -(self.directions or 0) % 8
-        return (self.directions or 0) + (missing if missing <= 2 else 0)
+        missing = -self.directions % 8
+        return self.directions + (missing if missing <= 2 else 0)
+
+    def _of_paths(self, rate: np.ndarray) -> np.ndarray:
+        """(padded,) a rate of paths, and zeros."""
+        return np.where(np.arange(self.padded) < self.directions, rate, 0)
 
     def _begin(self, state):
-        m, dtype = self.rows, state.mean.dtype
+        m, dtype = self.padded, state.mean.dtype
         return LMMAESState(
             **vars(state),
             sigma=jnp.ones((), dtype),
@@ -135,22 +139,21 @@ class LMMAES(Controlled):
         return jnp.asarray(weights, dtype)[order], effective(weights)
 
     def _rates(self, lam: Any) -> tuple[Any, Any]:
-        """c_sigma and c_c (rows,)."""
-        share, age = lam / self.space.dimension, np.arange(self.rows)
-        used = np.where(age < (self.directions or 0), 1 / 4.0**age, 0)
+        """c_sigma and c_c (padded,)."""
+        share, each = lam / self.space.dimension, self._of_paths(1 / 4.0 ** np.arange(self.padded))
         if isinstance(lam, int):
-            return min(0.5, 2 * share), np.minimum(0.5, share * used)
-        return jnp.minimum(0.5, 2 * share), jnp.minimum(0.5, share * jnp.asarray(used, share.dtype))
+            return min(0.5, 2 * share), np.minimum(0.5, share * each)
+        return jnp.minimum(0.5, 2 * share), jnp.minimum(0.5, share * jnp.asarray(each, share.dtype))
 
     def _shares(self, generation: jax.Array, dtype: Any) -> jax.Array:
-        """(rows,) c_d: factor j is (1 - c_d) I + c_d m_j m_j^T; the first one is applied first."""
-        age = np.arange(self.rows)
+        """(padded,) c_d: factor j is (1 - c_d) I + c_d m_j m_j^T; the first one is applied first."""
+        age = np.arange(self.padded)
         # Line 8: a path with a long memory is not used before it has seen something.
-        c_d = jnp.asarray(np.minimum(0.5, 1 / self.space.dimension / 1.5**age), dtype)
-        return jnp.where(jnp.arange(len(age), dtype=jnp.int32) < jnp.minimum(generation, self.directions or 0), c_d, 0)
+        c_d = jnp.asarray(self._of_paths(np.minimum(0.5, 1 / self.space.dimension / 1.5**age)), dtype)
+        return jnp.where(jnp.arange(len(age), dtype=jnp.int32) < generation, c_d, 0)
 
     def _multiplied(self, vectors: jax.Array, gram: jax.Array, generation: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """B^T (rows, rows) of the product of the factors, a I + V^T B V, and the lengths (d,) of its rows.
+        """B^T (padded, padded) of the product of the factors, a I + V^T B V, and the lengths (d,) of its rows.
 
         A factor I + t_j m_j m_j^T more on the left gives B the row t_j (e_j + m_j^T V^T B), but for a: B = T + T L B, where L,
         the lower triangle of V V^T, holds the products of paths with earlier ones.
@@ -158,11 +161,9 @@ class LMMAES(Controlled):
         rates = self._shares(generation, vectors.dtype)
         scale, t, eye = jnp.prod(1 - rates), rates / (1 - rates), jnp.eye(len(rates), dtype=vectors.dtype)
         inverse = solve_triangular(eye - t[:, None] * jnp.tril(gram, -1), eye, lower=True, transposed=True)
-        factor = scale * t
-        mixed = _mul(inverse, vectors)
+        mixed, factor = _mul(inverse, vectors), scale * t
         squared = jnp.square(scale) + _mul(factor, (2 * scale * vectors + _mul(gram * factor[None, :], mixed)) * mixed)
-        mix = factor[:, None] * inverse
-        return mix, jnp.sqrt(jnp.maximum(squared, jnp.finfo(squared.dtype).eps))
+        return factor[:, None] * inverse, jnp.sqrt(jnp.maximum(squared, jnp.finfo(squared.dtype).eps))
 
     def _solved(self, state: LMMAESState, step: jax.Array) -> jax.Array:
         """The standard normal vector (d,) of a step (d,).
