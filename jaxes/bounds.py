@@ -16,6 +16,7 @@ from jax import lax
 
 from jaxes.branch import any_lane, apart
 from jaxes.checks import check_integer
+from jaxes.operators.matrix import mul
 from jaxes.pytree import pytree, static, where
 
 SQRT2 = 2**0.5
@@ -85,7 +86,7 @@ class Bounds(abc.ABC):
 
     def mean(self, points: jax.Array, weights: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
         """Weighted means (groups, d) of points (n, d) of the box, by weights (groups, n) that sum to one; bounds (1, d)."""
-        return jnp.clip(jnp.matmul(weights, points, precision="highest"), lower, upper)
+        return jnp.clip(mul(weights, points), lower, upper)
 
     def mutation_rate(
         self, rate: jax.Array, mean: jax.Array, sigma: jax.Array, lower: jax.Array, upper: jax.Array
@@ -335,7 +336,7 @@ class Wrap(Folded):
     def mean(self, points, weights, lower, upper):
         # Around the first point, the shortest way: 359 and 1 degrees meet at 0, not at 180.
         short = self.away(points, points[:1], lower, upper)
-        return _wrapped(points[:1] + jnp.matmul(weights, short, precision="highest"), lower, upper)
+        return _wrapped(points[:1] + mul(weights, short), lower, upper)
 
     def away(self, points, origin, lower, upper):
         away = points - origin

@@ -25,6 +25,7 @@ from jaxes.bounds import Bounds, Resample, Source, representable
 from jaxes.branch import any_lane, where_due
 from jaxes.checks import as_number, check_value
 from jaxes.operators.linalg import cholesky, solve_triangular
+from jaxes.operators.matrix import diagonal, lengths, mul
 from jaxes.operators.sampling import check_sampling, normal_vectors
 from jaxes.operators.selection import ranks, truncation
 from jaxes.pytree import assign, pytree, static, where
@@ -451,7 +452,7 @@ class Rooted(Gaussian):
         return dataclasses.replace(state, sigma=scale, root=root, whiten=whiten)
 
     def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.root.T)
+        return state.mean[None, :] + state.sigma * mul(z, state.root.T)
 
     def _deviations(self, state):
         return state.sigma * jnp.linalg.norm(state.root, axis=1)
@@ -512,11 +513,6 @@ def reach(z: jax.Array) -> jax.Array:
     return within(lengths(z), z.shape[-1])[..., None]
 
 
-def lengths(rows: jax.Array) -> jax.Array:
-    """(...,) of vectors (..., d): the sum of squares as a product of matrices, which on a CPU takes half of the time."""
-    return jnp.sqrt(_mul(jnp.square(rows), jnp.ones_like(rows, shape=rows.shape[-1])))
-
-
 def within(length: jax.Array, d: int) -> jax.Array:
     """The factors of `reach`, from the lengths (...,) of the standard normal vectors."""
     longest = d**0.5 + 6
@@ -534,7 +530,7 @@ def fitted_root(steps: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Arra
     """The same as a matrix: () a scale and (d, d) the triangular root of the covariance matrix over it, of determinant 1."""
     n, d = steps.shape
     square = jnp.square(width) * jnp.eye(d, dtype=steps.dtype)
-    root = cholesky(square + _mul(steps.T, steps) / n)
+    root = cholesky(square + mul(steps.T, steps) / n)
     scale = jnp.exp(jnp.mean(jnp.log(diagonal(root))))
     return scale, root / scale
 
@@ -556,27 +552,3 @@ def shortest_axis(whiten: jax.Array) -> jax.Array:
     squared = jnp.sum(jnp.square(whiten), axis=1)
     longest = jnp.argmax(squared)
     return whiten[longest] / squared[longest]
-
-
-def diagonal(matrix: jax.Array) -> jax.Array:
-    """(d,) the diagonal of a matrix (d, d): as a slice, which XLA compiles into what reads it; `jnp.diagonal` is a gather."""
-    return matrix.reshape(-1)[:: matrix.shape[0] + 1]
-
-
-def finite(matrix: jax.Array) -> jax.Array:
-    """() whether all numbers of a matrix are finite: from the sums of its rows, a product of matrices, which are taken in a
-    fraction of the time that looking at every number takes."""
-    return jnp.isfinite(_mul(matrix, jnp.ones_like(matrix[0]))).all()
-
-
-def outer(a: jax.Array, b: jax.Array) -> jax.Array:
-    """(d, k) the sum of all a_i b_i^T, for rows of a (n, d) and b (n, k).
-
-    XLA would not transpose a but ask for a product along the first axes, which on a CPU takes up to six times as long for a
-    batch of small matrices: as a value of its own, the transpose stays.
-    """
-    return _mul(lax.optimization_barrier(a.T), b)
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

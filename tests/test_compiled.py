@@ -15,8 +15,8 @@ from variants import assert_same, box, exact, make
 import jaxes
 from jaxes import ES, MAES, Box, SepCMAES, Stop, ahead, batch, loop, problems, random, run
 from jaxes.bounds import normal
-from jaxes.gaussian import diagonal
 from jaxes.loop import BLOCK, make_task
+from jaxes.operators.matrix import diagonal
 
 PROBLEM = problems.ackley(2, half_width=5)
 STRATEGY = ES(PROBLEM.space, mu=20, lam=100, sigma=0.15)

@@ -14,7 +14,7 @@ import pytest
 from variants import learnt, runs_of, shifted_sphere
 
 from jaxes import CRFMNES, DXNESIC, Box
-from jaxes.gaussian import lengths
+from jaxes.operators.matrix import lengths
 from jaxes.strategies.dxnes import _root_of_h, situation
 
 pytestmark = pytest.mark.quick

@@ -1,4 +1,4 @@
-"""`jaxes.operators.linalg`: what jaxlib computes, in parts that never wait for each other."""
+"""`jaxes.operators.linalg`: what jaxlib computes, in parts that never wait for each other; `jaxes.operators.matrix`."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxes
-from jaxes.operators import linalg
+from jaxes.operators import linalg, matrix
 
 ROOT = pathlib.Path(jaxes.__file__).parent
 
@@ -84,7 +84,7 @@ def test_nothing_else_calls_lapack():
 HANGS = """
 import threading
 import jax, jax.numpy as jnp
-from jaxes.operators import linalg
+from jaxes.operators import linalg, matrix
 
 def change(i, c):
     a, b, x = c
@@ -106,3 +106,17 @@ threads = [threading.Thread(target=lambda: jax.block_until_ready(program((eye, 2
 def test_factorizations_do_not_wait_for_each_other():
     # With jaxlib 0.10's own, on two cores, this never ends.
     subprocess.run([sys.executable, "-c", HANGS], check=True, timeout=600, cwd=ROOT.parent)
+
+
+@pytest.mark.parametrize("d", [1, 2, 63, 64, 95, 96, 100, 131])
+def test_zeros_of_triangles_are_left_out_of_products(d):
+    a, b, upper = spread(7, d), spread(7, d), np.triu(spread(d, d))
+    np.testing.assert_allclose(jax.jit(matrix.mul_upper)(a, upper), a @ upper, rtol=1e-4, atol=1e-4)
+    outer = jax.jit(matrix.outer_upper)(a, b)
+    np.testing.assert_allclose(np.triu(outer), np.triu(a.T @ b), rtol=1e-4, atol=1e-4)
+    if d >= 64:  # cut into blocks
+        upper[d // 2 + 8 :, : d // 3 - 8] = np.nan
+        assert np.isfinite(jax.jit(matrix.mul_upper)(a, upper)).all()
+        np.testing.assert_array_equal(outer[d // 2 + 8 :, : d // 3 - 8], 0)
+    many = jax.jit(jax.vmap(matrix.mul_upper, (0, None)))(np.stack([a, b]), np.triu(spread(d, d)))
+    np.testing.assert_allclose(many[1], b @ np.triu(spread(d, d)), rtol=1e-4, atol=1e-4)

@@ -6,7 +6,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+
+from jaxes.operators.matrix import mul
 
 DEGREE = 9
 
@@ -15,7 +16,7 @@ def expm(x: jax.Array, bound: float) -> tuple[jax.Array, jax.Array]:
     """The matrix exponentials of x (n, n) and of -x, exact to rounding where x is symmetric and its eigenvalues are within the
     bound."""
     sinh, cosh, square = _halves(x, bound)
-    even, odd = jnp.eye(x.shape[0], dtype=x.dtype) + _mul(square, cosh), _mul(x, sinh)
+    even, odd = jnp.eye(x.shape[0], dtype=x.dtype) + mul(square, cosh), mul(x, sinh)
     return even + odd, even - odd
 
 
@@ -25,7 +26,7 @@ def phi(x: jax.Array, bound: float) -> tuple[jax.Array, jax.Array]:
     exp(U V) is 1 + U phi(V U) V: the exponential of a matrix of low rank by that of a small one.
     """
     even, cosh, _ = _halves(x, bound)
-    odd = _mul(x, cosh)
+    odd = mul(x, cosh)
     return even + odd, even - odd
 
 
@@ -39,15 +40,11 @@ def _halves(x: jax.Array, bound: float) -> tuple[jax.Array, jax.Array, jax.Array
     reach = (eps * math.factorial(DEGREE + 2)) ** (1 / (DEGREE + 1))  # the first term left out is one rounding
     doublings = max(0, math.ceil(math.log2(bound / reach)))
     x = x / 2**doublings
-    one, square = jnp.eye(x.shape[0], dtype=x.dtype), _mul(x, x)
-    fourth = _mul(square, square)
+    one, square = jnp.eye(x.shape[0], dtype=x.dtype), mul(x, x)
+    fourth = mul(square, square)
     c = [1 / math.factorial(k) for k in range(DEGREE + 2)]
-    sinh = c[1] * one + c[3] * square + _mul(fourth, c[5] * one + c[7] * square + c[9] * fourth)
-    cosh = c[2] * one + c[4] * square + _mul(fourth, c[6] * one + c[8] * square + c[10] * fourth)
+    sinh = c[1] * one + c[3] * square + mul(fourth, c[5] * one + c[7] * square + c[9] * fourth)
+    cosh = c[2] * one + c[4] * square + mul(fourth, c[6] * one + c[8] * square + c[10] * fourth)
     for _ in range(doublings):
-        sinh, cosh, square = sinh + _mul(sinh, _mul(square, cosh)), _mul(sinh, sinh) / 2, 4 * square
+        sinh, cosh, square = sinh + mul(sinh, mul(square, cosh)), mul(sinh, sinh) / 2, 4 * square
     return sinh, cosh, square
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

@@ -24,6 +24,7 @@ import numpy as np
 from jax import lax
 
 from jaxes.checks import check_integer
+from jaxes.operators.matrix import mul
 from jaxes.problems.problem import Problem
 from jaxes.pytree import pytree
 from jaxes.space import Box
@@ -162,11 +163,6 @@ def _padded(generated: tuple[Instance, np.ndarray]) -> tuple[Instance, np.ndarra
 # The functions: one solution (d,) and its instance -> (), f(x) - f_opt.
 
 
-def _mul(matrix: Any, vector: jax.Array) -> jax.Array:
-    """The product in full precision, also where an accelerator would round to fewer bits."""
-    return jnp.matmul(matrix, vector, precision=lax.Precision.HIGHEST)
-
-
 def _ramp(x: jax.Array) -> Any:
     """0 to 1, evenly over the coordinates: the exponents of all scalings."""
     return np.arange(x.shape[0]) / (x.shape[0] - 1)
@@ -231,15 +227,15 @@ def _linear_slope(x: jax.Array, p: Instance) -> jax.Array:
 
 
 def _attractive_sector(x: jax.Array, p: Instance) -> jax.Array:
-    z = _mul(p.first, x - p.x_opt)
+    z = mul(p.first, x - p.x_opt)
     s = jnp.where(p.x_opt * z > 0, 100 * z, z)
     return _oscillate(jnp.sum(s * s)) ** 0.9
 
 
 def _step_ellipsoid(x: jax.Array, p: Instance) -> jax.Array:
-    y = _mul(p.first, x - p.x_opt)
+    y = mul(p.first, x - p.x_opt)
     steps = jnp.where(jnp.abs(y) > 0.5, jnp.floor(y + 0.5), jnp.floor(10 * y + 0.5) / 10)
-    return 0.1 * jnp.maximum(jnp.abs(y[0]) / 1e4, _quadratic(_mul(p.second, steps), 100)) + _outside(x)
+    return 0.1 * jnp.maximum(jnp.abs(y[0]) / 1e4, _quadratic(mul(p.second, steps), 100)) + _outside(x)
 
 
 def _rosenbrock(x: jax.Array, p: Instance) -> jax.Array:
@@ -252,40 +248,40 @@ def _valley(u: jax.Array) -> jax.Array:
 
 
 def _rotated_rosenbrock(x: jax.Array, p: Instance) -> jax.Array:
-    return jnp.sum(_valley(_mul(p.first, x - p.x_opt)))
+    return jnp.sum(_valley(mul(p.first, x - p.x_opt)))
 
 
 def _ellipsoid(x: jax.Array, p: Instance) -> jax.Array:
-    return _quadratic(_oscillate(_mul(p.first, x - p.x_opt)), 1e6)
+    return _quadratic(_oscillate(mul(p.first, x - p.x_opt)), 1e6)
 
 
 def _discus(x: jax.Array, p: Instance) -> jax.Array:
-    z = jnp.square(_oscillate(_mul(p.first, x - p.x_opt)))
+    z = jnp.square(_oscillate(mul(p.first, x - p.x_opt)))
     return 1e6 * z[0] + jnp.sum(z[1:])
 
 
 def _bent_cigar(x: jax.Array, p: Instance) -> jax.Array:
-    z = jnp.square(_mul(p.first, _asymmetric(_mul(p.first, x - p.x_opt), 0.5)))
+    z = jnp.square(mul(p.first, _asymmetric(mul(p.first, x - p.x_opt), 0.5)))
     return z[0] + 1e6 * jnp.sum(z[1:])
 
 
 def _sharp_ridge(x: jax.Array, p: Instance) -> jax.Array:
-    z = _mul(p.first, x - p.x_opt)
+    z = mul(p.first, x - p.x_opt)
     return z[0] * z[0] + 100 * jnp.sqrt(jnp.sum(jnp.square(z[1:])))
 
 
 def _different_powers(x: jax.Array, p: Instance) -> jax.Array:
-    z = jnp.abs(_mul(p.first, x - p.x_opt))
+    z = jnp.abs(mul(p.first, x - p.x_opt))
     return jnp.sqrt(jnp.sum(z ** (2 + 4 * _ramp(x)).astype(x.dtype)))
 
 
 def _rastrigin(x: jax.Array, p: Instance) -> jax.Array:
-    z = _mul(p.second, _asymmetric(_oscillate(_mul(p.first, x - p.x_opt)), 0.2))
+    z = mul(p.second, _asymmetric(_oscillate(mul(p.first, x - p.x_opt)), 0.2))
     return 10 * _ripple(z) + jnp.sum(z * z)
 
 
 def _weierstrass(x: jax.Array, p: Instance) -> jax.Array:
-    z = _mul(p.second, _oscillate(_mul(p.first, x - p.x_opt)))
+    z = mul(p.second, _oscillate(mul(p.first, x - p.x_opt)))
     # As 3**k is odd, the k-th term less its share of f0 is 2**-k (1 - cos(2 pi 3**k z)), and sin(3 a)**2 = s (3 - 4 s)**2
     # for s = sin(a)**2: one sine instead of twelve.
     s = jnp.square(jnp.sin(math.pi * (z - jnp.round(z))))
@@ -297,13 +293,13 @@ def _weierstrass(x: jax.Array, p: Instance) -> jax.Array:
 
 
 def _schaffer(x: jax.Array, p: Instance) -> jax.Array:
-    z = jnp.square(_mul(p.second, _asymmetric(_mul(p.first, x - p.x_opt), 0.5)))
+    z = jnp.square(mul(p.second, _asymmetric(mul(p.first, x - p.x_opt), 0.5)))
     s = z[:-1] + z[1:]  # the report's s**2
     return jnp.square(jnp.mean(s**0.25 * (1 + jnp.square(jnp.sin(50 * s**0.1))))) + 10 * _outside(x)
 
 
 def _griewank_rosenbrock(x: jax.Array, p: Instance) -> jax.Array:
-    s = _valley(_mul(p.first, x - p.x_opt))
+    s = _valley(mul(p.first, x - p.x_opt))
     return 10 * jnp.mean(s / 4000 + 2 * jnp.square(jnp.sin(s / 2)))
 
 
@@ -343,14 +339,14 @@ def _schwefel_gap(z: jax.Array, e: jax.Array) -> jax.Array:
 
 
 def _gallagher(x: jax.Array, p: Instance) -> jax.Array:
-    apart = _mul(p.first, x)[None, :] - p.centres
+    apart = mul(p.first, x)[None, :] - p.centres
     q = jnp.sum(p.widths * apart * apart, axis=1) / (2 * x.shape[0])
     # 10 - h exp(-q), exact where h is 10 and q is small
     return jnp.square(_oscillate(jnp.min((10 - p.heights) - p.heights * jnp.expm1(-q)))) + _outside(x)
 
 
 def _katsuura(x: jax.Array, p: Instance) -> jax.Array:
-    z = _mul(p.first, x - p.x_opt)
+    z = mul(p.first, x - p.x_opt)
     d = x.shape[0]
     total = jnp.zeros_like(z)
     for j in range(1, 33):
@@ -367,7 +363,7 @@ def _lunacek(x: jax.Array, p: Instance) -> jax.Array:
     mu1 = -math.sqrt((mu0**2 - 1) / s)
     away = 2 * jnp.sign(p.x_opt) * (x - p.x_opt)  # x_hat - mu0
     funnels = jnp.minimum(jnp.sum(jnp.square(away)), d + s * jnp.sum(jnp.square(away + (mu0 - mu1))))
-    return funnels + 10 * _ripple(_mul(p.first, away)) + 1e4 * _outside(x)
+    return funnels + 10 * _ripple(mul(p.first, away)) + 1e4 * _outside(x)
 
 
 GAPS: tuple[Callable[[jax.Array, Instance], jax.Array], ...] = (

@@ -21,14 +21,14 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxes.branch import where_due
 from jaxes.checks import check_choice
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, diagonal, fitted_root, floor, outer, steps_and_normals
+from jaxes.gaussian import GaussianState, fitted_root, floor, steps_and_normals
 from jaxes.operators.cma import bounded, parameters, relative_length
 from jaxes.operators.linalg import cholesky, eigh, solve, solve_triangular
+from jaxes.operators.matrix import diagonal, mul, mul_upper, outer_upper
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -77,13 +77,17 @@ class Factored(Controlled):
 
     def _fitted(self, state, steps, width):
         scale, root = fitted_root(steps, width)
-        return self._factored(dataclasses.replace(state, sigma=scale, covariance=_mul(root, root.T)))
+        return self._factored(dataclasses.replace(state, sigma=scale, covariance=mul(root, root.T)))
 
     def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.root)
+        return state.mean[None, :] + state.sigma * self._rooted(state, z)
 
     def _known(self, state, z):
-        return _mul(z, state.root), z
+        return self._rooted(state, z), z
+
+    def _rooted(self, state: Any, z: jax.Array) -> jax.Array:
+        """(lam, d) the steps of standard normal z (lam, d)."""
+        return mul_upper(z, state.root) if self.root == "cholesky" else mul(z, state.root)
 
     def _solved(self, state: Any, y: jax.Array) -> jax.Array:
         """(n, d) the z of steps y (n, d)."""
@@ -103,8 +107,8 @@ class Factored(Controlled):
         w = jnp.asarray(p.weights, y.dtype)[order]
         best = jnp.maximum(w, 0)
 
-        mean = state.mean + state.sigma * _mul(best, y)  # 42
-        moved = _mul(best, z)
+        mean = state.mean + state.sigma * mul(best, y)  # 42
+        moved = mul(best, z)
         path_sigma = (1 - p.c_sigma) * state.path_sigma + (p.c_sigma * (2 - p.c_sigma) * p.mu_eff) ** 0.5 * moved  # 43
         length = relative_length(path_sigma, self._free(mean))
         growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length - 1), order, fitness, moved)  # 44
@@ -112,7 +116,7 @@ class Factored(Controlled):
 
         age = 2 * (state.generation + 1).astype(y.dtype)
         unstalled = length < (1.4 + 2 / (d + 1)) * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # h_sigma
-        step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * _mul(best, y)
+        step = (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5 * mul(best, y)
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, step, 0)  # 45
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
         return Proposal(
@@ -152,12 +156,12 @@ class Factored(Controlled):
             least = jnp.finfo(values.dtype).eps * values.max()
             axes = jnp.sqrt(jnp.maximum(values, least))
             # Rounding may leave no positive definite matrix; then the nearest one is remembered.
-            nearest = _mul(vectors * jnp.square(axes)[None, :], vectors.T)
+            nearest = mul(vectors * jnp.square(axes)[None, :], vectors.T)
             covariance = jnp.where(values.min() >= least, covariance, nearest)
-            root, shortest = _mul(vectors * axes[None, :], vectors.T), axes[0] * vectors[:, 0]
+            root, shortest = mul(vectors * axes[None, :], vectors.T), axes[0] * vectors[:, 0]
         usable = jnp.isfinite(diagonal(root)).all() & jnp.isfinite(shortest).all() & (scale > 0)
         root, shortest = (jnp.where(usable, new, old) for new, old in ((root, state.root), (shortest, state.shortest)))
-        covariance = where_due(~usable, lambda _: _mul(root.T, root), covariance)
+        covariance = where_due(~usable, lambda _: mul(root.T, root), covariance)
         scale = jnp.where(usable, jnp.sqrt(scale), 1)
         return dataclasses.replace(
             state,
@@ -203,14 +207,10 @@ class CMAES(Factored):
     def _learn(self, state, steps, fitness):
         told, kept, c_1, weights, y, _ = self._proposed(state, steps, fitness)
         rank_one = c_1 * told.path_c[:, None] * told.path_c[None, :]
-        covariance = kept * state.covariance + rank_one + outer(weights[:, None] * y, y)  # 47
+        covariance = kept * state.covariance + rank_one + outer_upper(weights[:, None] * y, y)  # 47
         # What is not read would drift off, to infinity after convergence.
         told = dataclasses.replace(told, covariance=jnp.triu(covariance))
         period = self._period(y.dtype)
         always = isinstance(period, int) and period == 1
         told = self._factored(told) if always else where_due(state.generation % period == 0, self._factored, told)
         return dataclasses.replace(told, sigma=floor(told.sigma, told.mean, jnp.sqrt(diagonal(told.covariance))))
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

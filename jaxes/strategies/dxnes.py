@@ -31,24 +31,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxes.gaussian import (
-    Gaussian,
-    GaussianState,
-    Rooted,
-    fitted_deviations,
-    floor,
-    in_deviations,
-    lengths,
-    reach,
-    within,
-)
+from jaxes.gaussian import Gaussian, GaussianState, Rooted, fitted_deviations, floor, in_deviations, reach, within
 from jaxes.operators import cma
 from jaxes.operators.linalg import eigh
+from jaxes.operators.matrix import lengths, mul
 from jaxes.operators.sampling import normal_vectors
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import raw_utilities
 from jaxes.pytree import pytree, static
-from jaxes.strategies.nes import LONGEST, _mul, _turned, _usable
+from jaxes.strategies.nes import LONGEST, _turned, _usable
 from jaxes.strategy import Purpose, stream
 
 MOST = 0.9
@@ -157,26 +148,26 @@ class DXNESIC(Rooted):
     def _learn(self, state, u, fitness):
         d, lam = self.space.dimension, self._number(u.dtype)
         y = in_deviations(u, state.mean, state.sigma)
-        z = _mul(y, state.whiten.T)
+        z = mul(y, state.whiten.T)
         y, z = reach(z) * y, reach(z) * z
-        now = situation(state.path, lengths(z), lambda w: _mul(w, z), fitness, lam)
+        now = situation(state.path, lengths(z), lambda w: mul(w, z), fitness, lam)
         eta = _choose(now.moves, now.stagnates, 180.0, 168.0, 12.0) * d * jnp.tanh(0.02 * now.feasible) / (47 * d**2 + 6400)
         turned = _turned(state.root, state.whiten, y, z, now.weights, eta)
-        mean = state.mean + state.sigma * _mul(now.weights, y)
+        mean = state.mean + state.sigma * mul(now.weights, y)
         sigma = state.sigma * jnp.exp(jnp.clip(now.eta_sigma / 2 * turned.trace / d, -LONGEST, LONGEST))
 
         # The axes of the old B B^T that have grown are stretched by gamma.
-        axes = eigh(_mul(state.root, state.root.T))[1]
-        tau = jnp.sum(jnp.square(_mul(turned.root.T, axes)), axis=0) / jnp.sum(jnp.square(_mul(state.root.T, axes)), axis=0) - 1
+        axes = eigh(mul(state.root, state.root.T))[1]
+        tau = jnp.sum(jnp.square(mul(turned.root.T, axes)), axis=0) / jnp.sum(jnp.square(mul(state.root.T, axes)), axis=0) - 1
         c_gamma = 1 / (3 * max(d - 1, 1))
         gamma = (1 - c_gamma) * state.gamma + c_gamma * jnp.sqrt(1 + jnp.minimum(1, d / lam) * tau.max())
         gamma = jnp.maximum(gamma, 1)
         factor, grown = jnp.where(now.moves, gamma, 1), tau > 0
         total = factor ** (jnp.sum(grown, dtype=u.dtype) / d)  # the d-th root of the stretch's determinant
-        grown = _mul(jnp.where(grown[None, :], axes, 0), axes.T)
+        grown = mul(jnp.where(grown[None, :], axes, 0), axes.T)
         turned = turned._replace(
-            root=(turned.root + (factor - 1) * _mul(grown, turned.root)) / total,
-            whiten=total * (turned.whiten + (1 / factor - 1) * _mul(turned.whiten, grown)),
+            root=(turned.root + (factor - 1) * mul(grown, turned.root)) / total,
+            whiten=total * (turned.whiten + (1 / factor - 1) * mul(turned.whiten, grown)),
         )
         root, whiten, usable = _usable(turned, state.root, state.whiten)
         sigma = floor(sigma * jnp.where(usable, total, 1), mean, jnp.linalg.norm(root, axis=1))
@@ -229,18 +220,18 @@ class CRFMNES(Gaussian):
         # many dimensions takes the time of reading and writing arrays like the population.
         d, lam, unit = self.space.dimension, self._number(u.dtype), _unit(state.vector)[0]
         y = in_deviations(u, state.mean, (state.sigma * state.scales)[None, :])
-        inner, shorter = _mul(y, unit), 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1
+        inner, shorter = mul(y, unit), 1 / jnp.sqrt(1 + jnp.sum(jnp.square(state.vector))) - 1
         length = lengths(y + (shorter * inner)[:, None] * unit[None, :])
         factor = within(length, d)
 
         def average(w):
-            return _mul(factor * w, y) + shorter * jnp.sum(factor * w * inner) * unit
+            return mul(factor * w, y) + shorter * jnp.sum(factor * w * inner) * unit
 
         now = situation(state.path_sigma, factor * length, average, fitness, lam)
         _, mu_eff = _weights(lam, y)
         eta = jnp.tanh((jnp.minimum(0.02 * now.feasible, 3 * math.log(d)) + 5) / (0.23 * d + 25))
         learnt = eta * now.weights * jnp.square(factor)
-        step, mixed = _mul(jnp.stack([now.weights * factor, learnt * inner]), y)
+        step, mixed = mul(jnp.stack([now.weights * factor, learnt * inner]), y)
         step = state.scales * step
         mean = state.mean + state.sigma * step
         c_c = (4 + mu_eff / d) / (d + 4 + 2 * mu_eff / d)
@@ -254,7 +245,7 @@ class CRFMNES(Gaussian):
             total=eta * jnp.sum(now.weights) + c_1,
             inner=jnp.sum(learnt * jnp.square(inner)) + c_1 * jnp.square(along),
             mixed=mixed + c_1 * along * path,
-            squares=_mul(learnt, jnp.square(y)) + c_1 * jnp.square(path),
+            squares=mul(learnt, jnp.square(y)) + c_1 * jnp.square(path),
         )
         growth = now.eta_sigma / 2 * jnp.sum(now.weights * jnp.square(factor * length)) / d
         sigma = state.sigma * jnp.exp(jnp.clip(growth, -LONGEST, LONGEST))
@@ -278,7 +269,7 @@ class CRFMNES(Gaussian):
 def _along(rows: jax.Array, vector: jax.Array, factor: jax.Array) -> jax.Array:
     """The parts of rows (n, d) along a vector (d,), times a factor ()."""
     unit = _unit(vector)[0]
-    return (factor * _mul(rows, unit))[:, None] * unit[None, :]
+    return (factor * mul(rows, unit))[:, None] * unit[None, :]
 
 
 def _unit(vector: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -23,12 +23,12 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_choice, check_integer, check_value
-from jaxes.gaussian import Gaussian, GaussianState, diagonal, fitted_deviations, fitted_root, outer
+from jaxes.gaussian import Gaussian, GaussianState, fitted_deviations, fitted_root
 from jaxes.operators.linalg import cholesky, solve_triangular
+from jaxes.operators.matrix import diagonal, mul, mul_upper, outer
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.space import as_space
@@ -97,8 +97,8 @@ class CEM(Gaussian):
         lam = jnp.asarray(self.lam, u.dtype)
         elite = jnp.maximum(1, jnp.round(lam / 10)) if self.elite is None else jnp.minimum(self.elite, lam)
         w = jnp.where(ranks(fitness).astype(u.dtype) < elite, 1 / elite, 0)
-        center = _mul(w, u)
-        variance = _mul(w, jnp.square(u - center[None, :]))
+        center = mul(w, u)
+        variance = mul(w, jnp.square(u - center[None, :]))
         age = (state.generation + 1).astype(u.dtype)
         weight = self.variance_smoothing * (1 - (1 - 1 / age) ** self.variance_decay)
         mean = self.smoothing * center + (1 - self.smoothing) * state.mean
@@ -155,11 +155,11 @@ class IAMaLGaM(Gaussian):
     def _fitted(self, state, steps, width):
         scale, root = (fitted_deviations if self.model == "univariate" else fitted_root)(steps, width)
         root = scale * root
-        covariance = jnp.square(root) if self.model == "univariate" else _mul(root, root.T)
+        covariance = jnp.square(root) if self.model == "univariate" else mul(root, root.T)
         return dataclasses.replace(state, covariance=covariance, root=root)
 
     def _points(self, state, z):
-        y = state.root[None, :] * z if self.model == "univariate" else _mul(z, state.root.T)
+        y = state.root[None, :] * z if self.model == "univariate" else mul_upper(z, state.root.T)
         shifted = jnp.arange(self.population_size, dtype=jnp.int32) < selection_size(self.lam) // 2
         anticipated = jnp.where(shifted[:, None], 2 * state.multiplier * state.shift[None, :], 0)
         return state.mean[None, :] + jnp.sqrt(state.multiplier) * y + anticipated
@@ -168,11 +168,11 @@ class IAMaLGaM(Gaussian):
         selected = selection_size(self._number(u.dtype))
         eta, eta_shift = learning_rates(self.space.dimension, selected, self.model)
         w = jnp.where(ranks(fitness).astype(u.dtype) < selected, 1 / selected, 0).astype(u.dtype)
-        mean = _mul(w, u)
+        mean = mul(w, u)
         shift = (1 - eta_shift) * state.shift + eta_shift * (mean - state.mean)
         y = u - mean[None, :]
         if self.model == "univariate":
-            covariance = (1 - eta) * state.covariance + eta * _mul(w, jnp.square(y))
+            covariance = (1 - eta) * state.covariance + eta * mul(w, jnp.square(y))
             covariance = _bounded(covariance, mean)
             root = jnp.sqrt(covariance)
         else:
@@ -191,7 +191,7 @@ class IAMaLGaM(Gaussian):
         """Adaptive variance scaling, by how far from the mean, in standard deviations, improvements are on average."""
         better = fitness < state.best_fitness
         share = better.astype(u.dtype) / jnp.maximum(jnp.sum(better), 1).astype(u.dtype)
-        away = _mul(share, u - state.mean[None, :])
+        away = mul(share, u - state.mean[None, :])
         away = away / state.root if self.model == "univariate" else solve_triangular(state.root, away, lower=True)
         ratio = jnp.abs(away).max() / jnp.sqrt(state.multiplier)
         improved, patience = better.any(), 25 + self.space.dimension
@@ -228,7 +228,3 @@ def _bounded(variance: jax.Array, mean: jax.Array) -> jax.Array:
     info = jnp.finfo(variance.dtype)
     least = jnp.maximum(info.eps * jnp.abs(mean), float(info.tiny) ** 0.25)
     return jnp.clip(variance, jnp.square(least), float(info.max) ** 0.5)
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

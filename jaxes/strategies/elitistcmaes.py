@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxes.gaussian import GaussianState, Rooted, floor, within_reach
+from jaxes.operators.matrix import mul
 from jaxes.pytree import pytree, static, where
 from jaxes.strategy import StopReason
 
@@ -86,7 +86,7 @@ class ElitistCMAES(Rooted):
         )
 
     def _points(self, state, z):
-        step = state.sigma * _mul(z, state.root.T)
+        step = state.sigma * mul(z, state.root.T)
         return state.mean[None, :] + jnp.where(state.generation == 0, 0, step)
 
     def _learn(self, state, u, fitness):
@@ -107,7 +107,7 @@ class ElitistCMAES(Rooted):
         rate = (1 - MEMORY) * state.success + MEMORY * success.astype(dtype)
         sigma = state.sigma * jnp.exp((rate - TARGET) / (1 - TARGET) / (1 + d / 2))
 
-        z = _mul(state.whiten, y)
+        z = mul(state.whiten, y)
         y, z = within_reach(z, y, z)
         stalled = rate >= THRESHOLD
         path = (1 - c) * state.path + jnp.where(stalled, 0, (c * (2 - c)) ** 0.5 * y)
@@ -117,13 +117,13 @@ class ElitistCMAES(Rooted):
         squared = jnp.sum(z * z)
         minus = jnp.minimum(c_minus, 1 / jnp.maximum(2 * squared - 1, 1 / c_minus))  # C stays positive definite
         narrows = bad & ~success & self.active
-        v = jnp.where(success, _mul(state.whiten, path), z)
+        v = jnp.where(success, mul(state.whiten, path), z)
         kept = jnp.where(success, 1 - c_plus + jnp.where(stalled, c_plus * c * (2 - c), 0), jnp.where(narrows, 1 + minus, 1))
         added = jnp.where(success, c_plus, jnp.where(narrows, -minus, 0)) / kept
         grown = jnp.sqrt(1 + added * jnp.sum(v * v))
         slope = added / (1 + grown)  # (grown - 1) / |v|^2, also where v = 0
-        root = jnp.sqrt(kept) * (state.root + slope * _mul(state.root, v)[:, None] * v[None, :])
-        whiten = (state.whiten - slope / grown * v[:, None] * _mul(v, state.whiten)[None, :]) / jnp.sqrt(kept)
+        root = jnp.sqrt(kept) * (state.root + slope * mul(state.root, v)[:, None] * v[None, :])
+        whiten = (state.whiten - slope / grown * v[:, None] * mul(v, state.whiten)[None, :]) / jnp.sqrt(kept)
 
         largest = jnp.linalg.norm(root, axis=1).max()
         scale = jnp.where((largest > 1e4) | (largest < 1e-4), largest, 1)
@@ -137,7 +137,3 @@ class ElitistCMAES(Rooted):
 
 def _own(state: ElitistCMAESState) -> dict[str, jax.Array]:
     return {name: getattr(state, name) for name in ("sigma", "success", "root", "whiten", "path")}
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

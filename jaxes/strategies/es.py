@@ -23,6 +23,7 @@ from jax.typing import ArrayLike
 from jaxes import random
 from jaxes.bounds import Bounds, Resample
 from jaxes.checks import as_leaf, check_choice, check_integer, check_value, describe, is_traced
+from jaxes.operators.matrix import mul
 from jaxes.operators.recombination import (
     choose_parents,
     discrete,
@@ -311,7 +312,7 @@ class ES(Sized):
             matrix = jnp.asarray(weights, dtype)[None, :]
 
         def mix(values):
-            return jnp.matmul(matrix, values, precision="highest")[:, None, :]
+            return mul(matrix, values)[:, None, :]
 
         if self.recombination == "discrete":
             return discrete(pick, state.parents, self.children, chosen)[:, None, :], mix

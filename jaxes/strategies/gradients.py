@@ -36,6 +36,7 @@ from jax.typing import ArrayLike
 from jaxes.bounds import Bounds, Clip
 from jaxes.checks import as_number, check_choice, check_integer, check_value, describe
 from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, default_lam, fitted_deviations
+from jaxes.operators.matrix import mul
 from jaxes.operators.optimizers import as_learning_rate, as_optimizer, check_optimizer, clipup, is_built
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import SHAPINGS, shaped
@@ -233,7 +234,7 @@ class OpenAIES(Gradient):
 
     def _learn(self, state, u, fitness):
         variance = jnp.square(self._size(state))
-        return self._followed(state, _mul(self._weights(fitness), self._steps(state, u)) / variance / self._scale())
+        return self._followed(state, mul(self._weights(fitness), self._steps(state, u)) / variance / self._scale())
 
 
 @pytree
@@ -285,12 +286,12 @@ class PGPE(Gradient):
         # Their halved sums and differences of pairs are sums over all; that the weights' sum is zero takes the place of the
         # baseline, and of subtracting the variance from the squares.
         weights, step, old = self._weights(fitness), self._steps(state, u), state.deviations
-        change = self.sigma_learning_rate * _mul(weights, jnp.square(step)) / old
+        change = self.sigma_learning_rate * mul(weights, jnp.square(step)) / old
         most, info = self.sigma_max_change * old, jnp.finfo(old.dtype)
         deviations = old - jnp.clip(change, -most, most)
         least = jnp.maximum(info.eps * jnp.abs(state.mean), float(info.tiny) ** 0.5)  # what rounding resolves
         deviations = jnp.clip(deviations, least, float(info.max) ** 0.25)
-        return self._followed(state, self._scale() * _mul(weights, step), deviations=deviations)
+        return self._followed(state, self._scale() * mul(weights, step), deviations=deviations)
 
     def _fitted(self, state, steps, width):
         scale, deviations = fitted_deviations(steps, width)
@@ -356,7 +357,7 @@ class ARS(Gradient):
         center = jnp.sum(share * (plus + minus)) / 2
         deviation = jnp.sqrt(jnp.sum(share * (jnp.square(plus - center) + jnp.square(minus - center))) / 2)
         weights = share * (plus - minus) / jnp.where(deviation > 0, deviation, 1)
-        return self._followed(state, _mul(weights, (up - down) / 2) / self._size(state))
+        return self._followed(state, mul(weights, (up - down) / 2) / self._size(state))
 
     def _pairs(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Two halves (population_size // 2, ...) of rows (population_size, ...): those of mirror images."""
@@ -448,11 +449,11 @@ class GuidedES(Gradient):
 
     def _points(self, state, z):
         across, along = self._shares(state)
-        more = _mul((jnp.sqrt(along) - jnp.sqrt(across)) * _mul(z, state.basis.T), state.basis)
+        more = mul((jnp.sqrt(along) - jnp.sqrt(across)) * mul(z, state.basis.T), state.basis)
         return state.mean[None, :] + self._size(state) * (jnp.sqrt(across) * z + more)
 
     def _learn(self, state, u, fitness):
-        gradient = _mul(self._weights(fitness), self._steps(state, u)) / jnp.square(self._size(state))
+        gradient = mul(self._weights(fitness), self._steps(state, u)) / jnp.square(self._size(state))
         return self._guided_by_surrogate(self._followed(state, gradient / self._scale()))
 
     def _deviations(self, state):
@@ -477,7 +478,7 @@ def _basis(directions: jax.Array) -> jax.Array:
         return x / jnp.where(x.any(), jnp.linalg.norm(x), 1)
 
     def orthogonal(x, basis):
-        return x - _mul(_mul(basis, x), basis)
+        return x - mul(mul(basis, x), basis)
 
     def add(i, basis):
         rest = orthogonal(unit(directions[i]), basis)
@@ -485,7 +486,3 @@ def _basis(directions: jax.Array) -> jax.Array:
         return basis.at[i].set(unit(rest))
 
     return lax.fori_loop(0, directions.shape[0], add, jnp.zeros_like(directions))
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

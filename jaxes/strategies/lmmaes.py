@@ -29,6 +29,7 @@ from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, fitted_deviations, floor, within_reach
 from jaxes.operators.cma import better_half, count, effective
 from jaxes.operators.linalg import solve_triangular
+from jaxes.operators.matrix import mul
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 from jaxes.strategy import StopReason
@@ -95,7 +96,7 @@ class LMMAES(Controlled):
 
     def _points(self, state, z):
         scale = jnp.prod(1 - self._shares(state.generation, z.dtype))
-        steps = scale * z + _mul(_mul(_mul(z, _transposed(state.vectors)), state.mix), state.vectors)
+        steps = scale * z + mul(mul(mul(z, _transposed(state.vectors)), state.mix), state.vectors)
         return state.mean[None, :] + state.sigma * steps
 
     def _learn(self, state, u, fitness):
@@ -103,7 +104,7 @@ class LMMAES(Controlled):
         weights, mu_eff = self._weighted(order, u.dtype)
         c_sigma, c_c = self._rates(self._number(u.dtype))
 
-        step = _mul(weights, (u - state.mean[None, :]) / state.sigma)
+        step = mul(weights, (u - state.mean[None, :]) / state.sigma)
         z = self._solved(state, step)
         step, z = within_reach(z, step, z)
         mean = state.mean + state.sigma * step
@@ -115,7 +116,7 @@ class LMMAES(Controlled):
         growth, control = self._growth(state, c_sigma / 2 * (squared - 1), order, fitness, z)
         sigma = state.sigma * jnp.exp(growth)
 
-        gram = _mul(vectors, _transposed(vectors))
+        gram = mul(vectors, _transposed(vectors))
         mix, lengths = self._multiplied(vectors, gram, state.generation + 1)
         return dataclasses.replace(
             state,
@@ -130,7 +131,7 @@ class LMMAES(Controlled):
         )
 
     def _center(self, state, u, fitness, told):
-        return _mul(self._weighted(ranks(fitness), u.dtype)[0], u)  # unless that is out of reach
+        return mul(self._weighted(ranks(fitness), u.dtype)[0], u)  # unless that is out of reach
 
     def _weighted(self, order: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
         """(lam,) weights of candidates, which sum to 1, from their ranks (lam,); mu_eff."""
@@ -161,8 +162,8 @@ class LMMAES(Controlled):
         rates = self._shares(generation, vectors.dtype)
         scale, t, eye = jnp.prod(1 - rates), rates / (1 - rates), jnp.eye(len(rates), dtype=vectors.dtype)
         inverse = solve_triangular(eye - t[:, None] * jnp.tril(gram, -1), eye, lower=True, transposed=True)
-        mixed, factor = _mul(inverse, vectors), scale * t
-        squared = jnp.square(scale) + _mul(factor, (2 * scale * vectors + _mul(gram * factor[None, :], mixed)) * mixed)
+        mixed, factor = mul(inverse, vectors), scale * t
+        squared = jnp.square(scale) + mul(factor, (2 * scale * vectors + mul(gram * factor[None, :], mixed)) * mixed)
         return factor[:, None] * inverse, jnp.sqrt(jnp.maximum(squared, jnp.finfo(squared.dtype).eps))
 
     def _solved(self, state: LMMAESState, step: jax.Array) -> jax.Array:
@@ -173,8 +174,8 @@ class LMMAES(Controlled):
         """
         rates = self._shares(state.generation, step.dtype)
         t, eye = rates / (1 - rates), jnp.eye(len(rates), dtype=step.dtype)
-        along = solve_triangular(eye + t[:, None] * jnp.triu(state.gram), t * _mul(state.vectors, step))
-        return (step - _mul(along, state.vectors)) / jnp.prod(1 - rates)
+        along = solve_triangular(eye + t[:, None] * jnp.triu(state.gram), t * mul(state.vectors, step))
+        return (step - mul(along, state.vectors)) / jnp.prod(1 - rates)
 
     def _deviations(self, state):
         return state.sigma * state.lengths
@@ -183,7 +184,3 @@ class LMMAES(Controlled):
 def _transposed(vectors: jax.Array) -> jax.Array:
     """(d, m) of (m, d), to multiply by: of few numbers, XLA on a CPU does so several times as fast if they are in memory."""
     return lax.optimization_barrier(vectors.T) if vectors.size <= 256 else vectors.T
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

@@ -19,12 +19,12 @@ from dataclasses import KW_ONLY
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, finite, fitted_root, floor, outer, steps_and_normals
+from jaxes.gaussian import GaussianState, fitted_root, floor, steps_and_normals
 from jaxes.operators.cma import bounded, parameters, relative_length
 from jaxes.operators.linalg import solve
+from jaxes.operators.matrix import finite, mul, outer
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree, static
 
@@ -67,10 +67,10 @@ class MAES(Controlled):
         return dataclasses.replace(state, sigma=scale, matrix=matrix)
 
     def _points(self, state, z):
-        return state.mean[None, :] + state.sigma * _mul(z, state.matrix.T)
+        return state.mean[None, :] + state.sigma * mul(z, state.matrix.T)
 
     def _known(self, state, z):
-        return _mul(z, state.matrix.T), z
+        return mul(z, state.matrix.T), z
 
     def _seen(self, state, u):
         lengths = jnp.linalg.norm(state.matrix, axis=1)
@@ -83,8 +83,8 @@ class MAES(Controlled):
         weights = jnp.asarray(p.weights, y.dtype)[order]
         best = jnp.maximum(weights, 0)
 
-        mean = state.mean + state.sigma * _mul(best, y)  # M9
-        moved = _mul(best, z)
+        mean = state.mean + state.sigma * mul(best, y)  # M9
+        moved = mul(best, z)
         path = (1 - p.c_sigma) * state.path + (p.mu_eff * p.c_sigma * (2 - p.c_sigma)) ** 0.5 * moved  # M10
         length = relative_length(path, self._free(mean))
         growth, control = self._growth(state, p.c_sigma / p.d_sigma * (length - 1), order, fitness, moved)
@@ -98,7 +98,7 @@ class MAES(Controlled):
             weights = best
         matrix = (
             (1 - p.c_1 / 2 - p.c_mu / 2 * total) * state.matrix
-            + p.c_1 / 2 * _mul(state.matrix, path)[:, None] * path[None, :]
+            + p.c_1 / 2 * mul(state.matrix, path)[:, None] * path[None, :]
             + p.c_mu / 2 * outer(weights[:, None] * y, z)
         )  # M11, M (I + c_1 / 2 (s s^T - I) + c_mu / 2 (sum of w z z^T - I))
         matrix = jnp.where(finite(matrix), matrix, state.matrix)
@@ -119,7 +119,3 @@ class MAES(Controlled):
 
     def _axis(self, state, index):
         return state.sigma * state.matrix[:, index]
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

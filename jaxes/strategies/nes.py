@@ -22,22 +22,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import (
-    Gaussian,
-    GaussianState,
-    Rooted,
-    condition,
-    fitted_deviations,
-    floor,
-    in_deviations,
-    outer,
-    within_reach,
-)
+from jaxes.gaussian import Gaussian, GaussianState, Rooted, condition, fitted_deviations, floor, in_deviations, within_reach
 from jaxes.operators.expm import expm, phi
+from jaxes.operators.matrix import mul, outer
 from jaxes.operators.selection import ranks
 from jaxes.operators.shaping import utilities
 from jaxes.pytree import assign, pytree
@@ -84,11 +74,11 @@ class XNES(Rooted):
         eta = (9 + 3 * math.log(d)) / (5 * d * d**0.5) if self.learning_rate is None else self.learning_rate
         w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
         y = in_deviations(u, state.mean, state.sigma)
-        z = _mul(y, state.whiten.T)
+        z = mul(y, state.whiten.T)
         y, z = within_reach(z, y, z)
         turned = _turned(state.root, state.whiten, y, z, w, eta)
         root, whiten, _ = _usable(turned, state.root, state.whiten)
-        mean = state.mean + state.sigma * _mul(w, y)
+        mean = state.mean + state.sigma * mul(w, y)
         sigma = floor(state.sigma * jnp.exp(turned.growth), mean, jnp.linalg.norm(root, axis=1))
         return dataclasses.replace(state, mean=mean, sigma=sigma, root=root, whiten=whiten)
 
@@ -132,8 +122,8 @@ class SNES(Gaussian):
         w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
         z = in_deviations(u, state.mean, state.deviations[None, :])
         step, z = within_reach(z, u - state.mean[None, :], z)
-        mean = state.mean + _mul(w, step)
-        growth = jnp.clip(eta / 2 * _mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
+        mean = state.mean + mul(w, step)
+        growth = jnp.clip(eta / 2 * mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
         deviations = jax.vmap(lambda s, m: floor(s, m[None], jnp.ones_like(m)[None]))(state.deviations * jnp.exp(growth), mean)
         return dataclasses.replace(state, mean=mean, deviations=deviations)
 
@@ -157,29 +147,29 @@ def _turned(root: jax.Array, whiten: jax.Array, y: jax.Array, z: jax.Array, w: j
     # G = sum of w z z^T (the utilities sum to zero, so that the identity drops out) has rank lam at most: where that is
     # less than d, its exponential is that of a (lam, lam) matrix.
     small, tiny = lam < d, float(jnp.finfo(y.dtype).tiny)
-    gram = _mul(z, z.T) if small else outer(z, z)
+    gram = mul(z, z.T) if small else outer(z, z)
     gradient = w[:, None] * gram if small else outer(w[:, None] * z, z)
     length = jnp.sqrt(jnp.maximum(jnp.sum(gradient * gradient.T), tiny))  # |G|, Frobenius
     # An inverse that follows by the inverse factors drifts off by rounding; it is held to B along a few random directions
     # in every generation, z of the first samples (Kaczmarz's projection, shortened so that it never overshoots). B waits
     # where the inverse is a tenth off.
     few = z[:CHECKED]
-    missed = _mul(y[:CHECKED] - _mul(few, root.T), whiten.T)
-    amend = missed / jnp.maximum(jnp.abs(_mul(few, few.T)).sum(1).max(), tiny)
+    missed = mul(y[:CHECKED] - mul(few, root.T), whiten.T)
+    amend = missed / jnp.maximum(jnp.abs(mul(few, few.T)).sum(1).max(), tiny)
     wrong = jnp.sum(jnp.square(missed)) / jnp.maximum(jnp.sum(jnp.square(few)), tiny)
     rate = jnp.where(wrong < 0.01, jnp.minimum(eta / 2, LONGEST / length), 0)
     trace = jnp.trace(gradient)
     growth = rate * trace / d
 
-    seen = _mul(z, whiten)
+    seen = mul(z, whiten)
     if small:
         forth, back = phi(rate * gradient, LONGEST)
-        root = root + rate * outer(y, _mul(forth, w[:, None] * z))
-        left = -rate * _mul(back, w[:, None] * (seen + _mul(_mul(z, amend.T), seen[:CHECKED])))
+        root = root + rate * outer(y, mul(forth, w[:, None] * z))
+        left = -rate * mul(back, w[:, None] * (seen + mul(mul(z, amend.T), seen[:CHECKED])))
         whiten = whiten + outer(jnp.concatenate([z, amend]), jnp.concatenate([left, seen[:CHECKED]]))
     else:
         forth, back = expm(rate * gradient, LONGEST)
-        root, whiten = _mul(root, forth), _mul(back, whiten + outer(amend, seen[:CHECKED]))
+        root, whiten = mul(root, forth), mul(back, whiten + outer(amend, seen[:CHECKED]))
     return Turned(jnp.exp(-growth) * root, jnp.exp(growth) * whiten, trace, growth, wrong)
 
 
@@ -196,7 +186,3 @@ def _check_rate(owner: str, strategy: XNES | SNES) -> None:
         rate = as_number(owner, "learning_rate", strategy.learning_rate, strategy.space.dtype)
         check_value(owner, "learning_rate", rate, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
         assign(strategy, learning_rate=rate)
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

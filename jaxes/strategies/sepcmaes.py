@@ -17,11 +17,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, reach
 from jaxes.operators.cma import relative_length, separable
+from jaxes.operators.matrix import mul
 from jaxes.operators.selection import ranks
 from jaxes.pytree import pytree
 
@@ -63,7 +63,7 @@ class SepCMAES(Controlled):
         deviations = jnp.sqrt(state.variances)[None, :]
         z = in_deviations(u, state.mean, state.sigma * deviations)
         y = deviations * reach(z) * z
-        step = _mul(w, y)
+        step = mul(w, y)
 
         mean = state.mean + state.sigma * step
         moved = step / jnp.sqrt(state.variances)
@@ -76,7 +76,7 @@ class SepCMAES(Controlled):
         unstalled = length < (1.4 + 2 / (d + 1)) * jnp.sqrt(1 - (1 - p.c_sigma) ** age)  # H_sigma
         path_c = (1 - p.c_c) * state.path_c + jnp.where(unstalled, (p.c_c * (2 - p.c_c) * p.mu_eff) ** 0.5, 0) * step
         lost = jnp.where(unstalled, 0, p.c_1 * p.c_c * (2 - p.c_c))
-        variances = (1 + lost - p.c_1 - p.c_mu) * state.variances + p.c_1 * jnp.square(path_c) + p.c_mu * _mul(w, jnp.square(y))
+        variances = (1 + lost - p.c_1 - p.c_mu) * state.variances + p.c_1 * jnp.square(path_c) + p.c_mu * mul(w, jnp.square(y))
         return _scaled(
             dataclasses.replace(
                 state, mean=mean, sigma=sigma, variances=variances, path_sigma=path_sigma, path_c=path_c, control=control
@@ -98,7 +98,3 @@ def _scaled(state: SepCMAESState) -> SepCMAESState:
     root = jnp.sqrt(scale)
     sigma = floor(state.sigma * root, state.mean, jnp.sqrt(variances))
     return dataclasses.replace(state, sigma=sigma, variances=variances, path_c=state.path_c / root)
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxes.checks import as_number, check_value
+from jaxes.operators.matrix import mul
 from jaxes.pytree import assign, pytree, static
-from jaxes.strategies.gradients import Gradient, GradientState, _mul
+from jaxes.strategies.gradients import Gradient, GradientState
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ class PersistentES(Unrolled):
     def _learn(self, state, u, fitness):
         scores = state.scores + self._steps(state, u) / jnp.square(self._size(state))
         ended = (state.generation + 1) % self._truncations() == 0
-        return self._followed(state, _mul(self._weights(fitness), scores) / self._scale(), scores=jnp.where(ended, 0, scores))
+        return self._followed(state, mul(self._weights(fitness), scores) / self._scale(), scores=jnp.where(ended, 0, scores))
 
 
 @pytree
@@ -131,6 +132,6 @@ class NoiseReuseES(Unrolled):
 
     def _learn(self, state, u, fitness):
         step = self._steps(state, u)
-        gradient = _mul(self._weights(fitness), step) / jnp.square(self._size(state))
+        gradient = mul(self._weights(fitness), step) / jnp.square(self._size(state))
         perturbations = jnp.where(self.inner_step(state) == 0, step, state.perturbations)
         return self._followed(state, gradient / self._scale(), perturbations=perturbations)

@@ -20,13 +20,13 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
-from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, outer, reach
+from jaxes.gaussian import GaussianState, fitted_deviations, floor, in_deviations, reach
 from jaxes.operators.cma import parameters
 from jaxes.operators.linalg import eigh, qr
+from jaxes.operators.matrix import mul, outer
 from jaxes.operators.selection import ranks
 from jaxes.pytree import assign, pytree, static
 
@@ -104,7 +104,7 @@ class VkDCMAES(Controlled):
         y = in_deviations(u, state.mean, state.sigma)
         y = reach(self._whitened(state, y)) * y
         w = weights[order]
-        direction = _mul(w, y)
+        direction = mul(w, y)
         mean = state.mean + state.sigma * direction
 
         growth, control = self._growth(state, None, order, fitness, direction)
@@ -129,8 +129,8 @@ class VkDCMAES(Controlled):
         (n, d), k, eps = u.shape, len(state.excess), float(jnp.finfo(u.dtype).eps)
         total = jnp.sum(jnp.square(u))
         if n < d:
-            values, axes = eigh(_mul(u, u.T))
-            vectors = _mul(axes[:, n - k :].T, u)
+            values, axes = eigh(mul(u, u.T))
+            vectors = mul(axes[:, n - k :].T, u)
         else:
             values, axes = eigh(outer(u, u))
             vectors = axes[:, d - k :].T
@@ -177,8 +177,4 @@ def _variances(state: VkDCMAESState) -> jax.Array:
 
 def _along(state: VkDCMAESState, rows: jax.Array, factors: jax.Array) -> jax.Array:
     """Rows (n, d) and their parts along each of the vectors, times factors (k,)."""
-    return rows + _mul(_mul(rows, state.vectors.T) * factors[None, :], state.vectors)
-
-
-def _mul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+    return rows + mul(mul(rows, state.vectors.T) * factors[None, :], state.vectors)
