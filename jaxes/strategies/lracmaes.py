@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxes.checks import as_number, check_value
 from jaxes.gaussian import floor
 from jaxes.operators.linalg import log_determinant
-from jaxes.operators.matrix import diagonal, mul, outer
+from jaxes.operators.matrix import diagonal, outer
 from jaxes.pytree import assign, pytree, where
 from jaxes.strategies.cmaes import CMAESState, Factored
 
@@ -106,7 +106,8 @@ class LRACMAES(Factored):
         mean = state.mean + rate_mean.eta * (told.mean - state.mean)
         covariance = eye + rate_covariance.eta * by_covariance
         told = dataclasses.replace(told, mean=mean, sigma=state.sigma, rate_mean=rate_mean, rate_covariance=rate_covariance)
-        new = self._factored(dataclasses.replace(told, covariance=mul(mul(state.root.T, covariance), state.root)))
+        covariance = self._rooted(state, self._rooted(state, covariance).T)  # R^T C R
+        new = self._factored(dataclasses.replace(told, covariance=covariance))
         # The scale of the matrix goes into the step size, which a smaller step of the mean wants larger.
         triangular = self.root == "cholesky"
         volume = jnp.sum(jnp.log(diagonal(new.root))) if triangular else log_determinant(new.root)
