@@ -149,6 +149,7 @@ def _inserted(places: jax.Array, values: jax.Array, place: jax.Array, value: jax
     return put(places, place), put(values, value)
 
 
+@jax.jit  # traced once, not for each that looks around
 def _around(state: AxesState) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     """The best point of every axis and its neighbours: places and values, each three times (d,). At an end, the best itself."""
     best = state.values.argmin(axis=1).astype(jnp.int32)

@@ -46,13 +46,17 @@ def one_lane(function: Callable[..., Any], axes: Sequence[int | None], results: 
     less time to trace, to compile and to run, and branches are taken as they come."""
 
     def of_one(*arguments):
-        alone = (_each(jnp.squeeze, argument, axis) for argument, axis in zip(arguments, axes, strict=True))
+        alone = (_each(_squeezed, argument, axis) for argument, axis in zip(arguments, axes, strict=True))
         result = function(*alone)
         if isinstance(results, tuple):
             return tuple(_each(jnp.expand_dims, item, axis) for item, axis in zip(result, results, strict=True))
         return _each(jnp.expand_dims, result, results)
 
     return of_one
+
+
+def _squeezed(leaf: jax.Array, axis: int) -> jax.Array:
+    return lax.squeeze(leaf, (axis,))  # without a program of its own, which `jnp.squeeze` would trace for each leaf
 
 
 def _each(change: Callable[..., jax.Array], tree: Any, axis: int | None) -> Any:
