@@ -8,6 +8,12 @@
   in which samples are standard normal; which of them ranks better decides.
 - "msr", the median success rule: by how many candidates are better than what three tenths of the last generation reached.
 
+The latter two have a success of a generation, from -1 to 1, an average of it and a damping of their own (of "csa", see eq. 44
+of the tutorial that `jaxes.CMAES` follows):
+    s <- 0.7 s + 0.3 success,    ln sigma <- ln sigma + s / damping
+    "tpa": success = (rank behind - rank ahead) / (lam - 1),    damping = 4 - 3 / d
+    "msr": success = 2 (candidates better than what was reached) / lam - 1,    damping = 2 - 2 / d
+
 References: N. Hansen, A. Atamna & A. Auger, How to assess step-size adaptation mechanisms in randomised search, PPSN 2014, with
 the damping of Y. Akimoto & N. Hansen, Projection-based restricted covariance matrix adaptation for high dimension, GECCO 2016
 ("tpa"). O. Ait Elhara, A. Auger & N. Hansen, A median success rule for non-elitist evolution strategies, GECCO 2013 ("msr"),

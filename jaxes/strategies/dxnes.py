@@ -7,6 +7,14 @@ sigma**2 D (I + v v^T) D with a diagonal D and one vector v. Candidates whose fi
 rank last, the nearest to the mean first, and learning rates shrink with the number of the others. Invariant to translation and
 to monotone transforms of f, DX-NES-IC to rotation too. O(d**3) and O(lam d) a generation.
 
+For standard normal samples z_i of rank i, of which n of lam are feasible, with weights w_i of ranks that add up to 1:
+    p <- (1 - c) p + sqrt(c (2 - c) mu_eff) sum (w_i - 1 / lam) z_i,    c = (mu_eff + 2) / (d + mu_eff + 5)
+    the search moves where |p| >= chi, the length of a standard normal vector; stagnates where |p| >= chi / 10; else converges
+    while it moves, weights are like w_i exp(alpha |z_i|), and less 1 / lam always, where
+    alpha = a sqrt(min(1, lam / d) n / lam) for the a with (1 + a**2) exp(a**2 / 2) / 0.24 = 10 + d
+    DX-NES-IC's stretch: gamma <- (1 - c_g) gamma + c_g sqrt(1 + min(1, d / lam) max tau), at least 1, c_g = 1 / (3 (d - 1)),
+    where tau is the share by which the variance along an axis has grown; all with tau > 0 are stretched while it moves
+
 References: M. Nomura & I. Ono, Fast Moving Natural Evolution Strategy for High-Dimensional Problems, IEEE CEC 2022 (arXiv
 2201.11422), and the authors' package crfmnes 1.0; the natural gradient of D and v is that of VD-CMA: Y. Akimoto, A. Auger &
 N. Hansen, Comparison-based natural gradient optimization in high dimension, GECCO 2014. M. Nomura, N. Sakai, N. Fukushima &

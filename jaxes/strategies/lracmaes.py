@@ -5,6 +5,12 @@ signal-to-noise ratio of these changes, estimated from their moving averages: a 
 the factor. A smooth objective takes three to five times the evaluations of CMA-ES. Of Rastrigin's optima in 10 dimensions,
 lam = 10 finds the best one in every run, in some 400,000 evaluations. Invariances are those of CMA-ES. O(d**3) a generation.
 
+For a change delta, in coordinates in which the old distribution is standard normal (and over sqrt(2) that of the matrix):
+    E <- (1 - beta) E + beta delta,    V <- (1 - beta) V + beta |delta|**2
+    ratio = (|E|**2 - beta / (2 - beta) V) / (V - |E|**2)
+    eta <- eta exp(min(gamma eta, beta) clip(ratio / (alpha eta) - 1, -1, 1)), at most 1
+and where the mean's eta changes, the step size does by the inverse factor.
+
 Reference: M. Nomura, Y. Akimoto & I. Ono, CMA-ES with Learning Rate Adaptation: Can CMA-ES with Default Population Size Solve
 Multimodal and Noisy Problems?, GECCO 2023 (arXiv 2304.03473), and `cmaes.CMA(lr_adapt=True)`.
 Departures: recombination weights may be negative, as in the cmaes package; the authors' own experiments did without. Where
