@@ -251,7 +251,7 @@ class Gaussian(Sized):
     def _rows(self, dtype: Any) -> tuple[Any, ...]:
         """What functions of the population size take to make constants and weights (population_size,): lam alone, or, where it
         is a value, also the number of rows and their dtype."""
-        return (self.lam,) if isinstance(self.lam, int) else (self.lam, self.population_size, dtype)
+        return (self.lam,) if self.lam_max is None else (self.lam, self.population_size, dtype)
 
     def _remembered(self, lam: Any) -> Any:
         """Over how many generations the best fitness is compared, as in pycma."""
@@ -293,7 +293,7 @@ class Gaussian(Sized):
 
         def draw(attempt):
             key_of = random.fold_in(key, attempt)
-            in_pairs = not isinstance(self.lam, int)
+            in_pairs = self.lam_max is not None
             z = normal_vectors(key_of, self.population_size, unit.shape[1], unit.dtype, self.sampling, in_pairs)
             z = self._aimed(state, z)
             return unit * self._points(state, z), self._known(state, z)

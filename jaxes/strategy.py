@@ -403,7 +403,7 @@ class Sized(Strategy):
 
     def _told_first(self) -> Any:
         """() int32, how many evaluations were told, where lam is a value; else None: it follows from the generation."""
-        return None if isinstance(self.lam, int) else jnp.zeros((), jnp.int32)
+        return None if self.lam_max is None else jnp.zeros((), jnp.int32)
 
     def _told_next(self, state: Any) -> Any:
         """The same a generation later, up to what 31 bits hold."""
@@ -411,7 +411,7 @@ class Sized(Strategy):
 
     def _number(self, dtype: Any) -> Any:
         """lam to calculate with: an int, or () of a dtype where it is a value."""
-        return self.lam if isinstance(self.lam, int) else jnp.asarray(self.lam, dtype)
+        return self.lam if self.lam_max is None else jnp.asarray(self.lam, dtype)
 
 
 class Around(Strategy):

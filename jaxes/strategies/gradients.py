@@ -132,7 +132,7 @@ class Gradient(Gaussian):
 
     def _shaped(self, fitness: jax.Array) -> jax.Array:
         """(population_size,) what is averaged in the place of fitness."""
-        return shaped(fitness, self.shaping, None if isinstance(self.lam, int) else self.lam)
+        return shaped(fitness, self.shaping, None if self.lam_max is None else self.lam)
 
     def _weights(self, fitness: jax.Array) -> jax.Array:
         """(population_size,) of candidates in the average of shaped fitness times perturbation."""
@@ -333,7 +333,7 @@ class ARS(Gradient):
     @property
     def directions(self) -> Any:
         """How many count: an int, or () where lam is a value."""
-        if isinstance(self.lam, int):
+        if self.lam_max is None:
             return max(1, self.lam // 4) if self.elite is None else self.elite
         pairs = self.lam // 2
         count = jnp.maximum(1, pairs // 2) if self.elite is None else jnp.minimum(self.elite, pairs)
@@ -362,7 +362,7 @@ class ARS(Gradient):
     def _pairs(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Two halves (population_size // 2, ...) of rows (population_size, ...): those of mirror images."""
         half = len(rows) // 2
-        return (rows[:half], rows[half:]) if isinstance(self.lam, int) else (rows[: 2 * half : 2], rows[1 : 2 * half : 2])
+        return (rows[:half], rows[half:]) if self.lam_max is None else (rows[: 2 * half : 2], rows[1 : 2 * half : 2])
 
 
 @pytree
