@@ -239,7 +239,8 @@ class Gaussian(Sized):
         away = self.bounds.away(x, x[:1], lower, upper)  # the shortest way, where the box is periodic
         center = jnp.mean(away, axis=0)
         mean, steps = self.bounds.home(x[:1] + center[None, :], lower, upper)[0] / self._unit(), away - center[None, :]
-        fitted = self._fitted(state, steps / self._unit()[None, :], jnp.asarray(width, x.dtype))
+        width = jnp.maximum(jnp.asarray(width, x.dtype), float(jnp.finfo(x.dtype).tiny) ** 0.25)  # whose square is a number
+        fitted = self._fitted(state, steps / self._unit()[None, :], width)
         return dataclasses.replace(fitted, mean=mean, rest=Rest(mean, state.rest.since))
 
     def enlarged(self, factor):
@@ -310,6 +311,7 @@ class Gaussian(Sized):
         unit = self._unit()[None, :]
         points = self.bounds.learnt(x, state.drawn, state.mean[None, :] * unit, lower, upper)
         points = representable(points)  # a huge box's may have overflown
+        points = jnp.where(jnp.isnan(points), unit * state.mean[None, :], points)  # nothing is learnt of where they are
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
         seen = self._seen(state, points / unit)
         told = learn(state, seen, fitness)
@@ -493,6 +495,12 @@ def steps_and_normals(
     return lax.cond(any_lane(moved.any()), lambda: where(moved, solved(), known), lambda: known)
 
 
+def in_sight(u: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array:
+    """Points u (lam, d), none of them farther from a mean (d,) than `FARTHEST` deviations (d,): squares do not overflow."""
+    reach = FARTHEST * deviations
+    return jnp.clip(u, (mean - reach)[None, :], (mean + reach)[None, :])
+
+
 def in_deviations(u: jax.Array, mean: jax.Array, deviations: jax.Array) -> jax.Array:
     """(lam, d) how many deviations, () or (1, d), points u (lam, d) are away from a mean (d,), up to `FARTHEST`."""
     return jnp.clip((u - mean[None, :]) / deviations, -FARTHEST, FARTHEST)
@@ -529,8 +537,9 @@ def fitted_deviations(steps: jax.Array, width: jax.Array) -> tuple[jax.Array, ja
 def fitted_root(steps: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The same as a matrix: () a scale and (d, d) the triangular root of the covariance matrix over it, of determinant 1."""
     n, d = steps.shape
-    square = jnp.square(width) * jnp.eye(d, dtype=steps.dtype)
-    root = cholesky(square + mul(steps.T, steps) / n)
+    covariance = mul(steps.T, steps) / n
+    least = 4 * d * jnp.finfo(steps.dtype).eps * diagonal(covariance).max()  # with less, rounding may leave no root
+    root = cholesky(covariance + jnp.maximum(jnp.square(width), least) * jnp.eye(d, dtype=steps.dtype))
     scale = jnp.exp(jnp.mean(jnp.log(diagonal(root))))
     return scale, root / scale
 

@@ -96,7 +96,7 @@ class Stop:
         if self.spread is not None and fitness is not None:
             met.append((StopReason.SPREAD, strategy.worst(state, fitness) - fitness.min() < _like(self.spread, fitness)))
         if self.diversity is not None and x is not None:
-            met.append((StopReason.DIVERSITY, jnp.std(x, axis=0).max() < _like(self.diversity, x)))
+            met.append((StopReason.DIVERSITY, strategy.diversity(state, x) < _like(self.diversity, x)))
         if self.step_size is not None:
             met.append((StopReason.STEP_SIZE, strategy.step_size(state) < _like(self.step_size, state.best)))
         if self.evaluations is not None:

@@ -273,6 +273,11 @@ class Strategy(abc.ABC):
         """() the mean of those that count."""
         return jnp.mean(fitness, where=self._counted(state))
 
+    def diversity(self, state: Any, x: jax.Array) -> jax.Array:
+        """() the largest standard deviation of a coordinate over candidates (n, d), of those that count."""
+        mask = self._counted(state)
+        return jnp.std(x, axis=0, where=None if mask is None else mask[:, None]).max()
+
     @abc.abstractmethod
     def _init(self, state: State) -> State:
         """The algorithm's own initial state, made from the shared one."""

@@ -114,6 +114,18 @@ def leaves_no_box(name):
                 assert (leaf <= np.asarray(upper, np.float64)).all()
 
 
+@pytest.mark.parametrize("kind", [jaxes.CMAES, jaxes.CRFMNES, jaxes.OpenAIES, ES])
+def test_a_state_means_the_same_in_every_program(kind):
+    """Far from zero, where what is remembered in units of the box's width has few digits; the last one is 1/16."""
+    strategy = kind(Box(1e6 - 5, 1e6 + 5, shape=3))
+    result = run(strategy, lambda x: jnp.sum(jnp.square(x - 1000001)), 1, 100)
+    x, _ = strategy.ask(result.state)
+    np.testing.assert_allclose(x, jax.jit(strategy.ask)(result.state)[0], atol=1)
+    np.testing.assert_allclose(result.solution, 1000001, atol=1)
+    if hasattr(strategy, "mean"):
+        np.testing.assert_allclose(strategy.mean(result.state), 1000001, atol=2)
+
+
 @each
 def test_no_candidate_leaves_its_box(name):
     leaves_no_box(name)

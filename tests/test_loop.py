@@ -9,7 +9,7 @@ import pytest
 from variants import assert_same, box, exact, shifted_sphere
 
 import jaxes
-from jaxes import ES, Box, Clip, SelfAdaptation, Stop, StopReason, run
+from jaxes import CMAES, ES, Box, Clip, SelfAdaptation, Stop, StopReason, run
 from jaxes.loop import BLOCK, _first_hits
 from jaxes.pytree import pytree
 
@@ -223,6 +223,13 @@ def test_a_stopped_run_stays_stopped_when_resumed(name):
     assert again.stop_reason == reason
     assert_same(again.state, stopped.state)
     assert run(ADAPTIVE, shifted_sphere, None, 3, state=stopped.state).generations == stopped.generations + 3
+
+
+def test_diversity_is_that_of_the_candidates_that_count():
+    strategy = CMAES(box(), lam=6, lam_max=64)
+    x, state = strategy._ask(strategy.init(0))
+    expected = np.std(x[:6], axis=0).max()
+    np.testing.assert_allclose(strategy.diversity(state, x.at[6:].set(1e3)), expected, rtol=1e-6)
 
 
 def test_stopped_runs_are_frozen_while_others_go_on():

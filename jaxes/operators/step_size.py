@@ -27,12 +27,10 @@ from jaxes import random
 from jaxes.bounds import normal
 from jaxes.checks import as_leaf, as_number, check_value, is_traced
 from jaxes.pytree import assign, pytree, static
+from jaxes.settings import initial_deviations
 from jaxes.space import Space
 
 Mix = Callable[[jax.Array], jax.Array]
-
-DEFAULT_FRACTION = 0.3
-"""Initial sigma as a fraction of the box where none is given: common, and wide enough to see the whole box."""
 
 
 class StepSize(abc.ABC):
@@ -199,7 +197,7 @@ class OneFifth(StepSize):
         return _held(memory + jnp.where(jnp.isnan(success), 0, step))
 
     def scale(self, space, memory, generation):
-        return _times(_initial(self.sigma, space), memory)
+        return _times(initial_deviations(space, "sigma", self.sigma), memory)
 
 
 @pytree
@@ -250,7 +248,7 @@ class SelfAdaptation(StepSize):
             own = random.transformed(normal, random.fold_in(key, 1), (*shape, d), dtype)
             change = change + jnp.asarray(rate, dtype) * own
         log_factor = _held(mix(parents) + change)
-        sigma = _times(_initial(self.sigma, space)[None, None, :], log_factor)
+        sigma = _times(initial_deviations(space, "sigma", self.sigma)[None, None, :], log_factor)
         return sigma, (parents, log_factor.reshape(children.shape))
 
     def update(self, space, memory, survivors, success):
@@ -258,7 +256,7 @@ class SelfAdaptation(StepSize):
         return jnp.concatenate([children, parents])[survivors], children
 
     def scale(self, space, memory, generation):
-        return _times(_initial(self.sigma, space)[None, :], memory[0])
+        return _times(initial_deviations(space, "sigma", self.sigma)[None, :], memory[0])
 
 
 def as_schedule(schedule: Callable[[Any], Any]) -> Schedule:
@@ -282,14 +280,6 @@ def as_step_size(sigma: Any) -> StepSize:
 def _check_sigma(owner: str, sigma: Any) -> None:
     jax.tree.map(lambda leaf: as_leaf(owner, "sigma", leaf, float), sigma)
     check_value(owner, "sigma", sigma, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
-
-
-def _initial(sigma: Any, space: Space) -> jax.Array:
-    """(d,) the initial standard deviations."""
-    if sigma is not None:
-        return space.flatten(sigma, "sigma")
-    lower, upper = space.bounds()
-    return DEFAULT_FRACTION * (upper - lower)
 
 
 def _held(log_factor: jax.Array) -> jax.Array:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_choice, check_integer, check_value
-from jaxes.gaussian import Gaussian, GaussianState, fitted_deviations, fitted_root
+from jaxes.gaussian import Gaussian, GaussianState, fitted_deviations, fitted_root, in_sight
 from jaxes.operators.linalg import cholesky, solve_triangular
 from jaxes.operators.matrix import diagonal, mul, mul_upper, outer
 from jaxes.operators.selection import ranks
@@ -94,7 +94,7 @@ class CEM(Gaussian):
         return state.mean[None, :] + jnp.sqrt(state.variance)[None, :] * z
 
     def _learn(self, state, u, fitness):
-        lam = jnp.asarray(self.lam, u.dtype)
+        u, lam = in_sight(u, state.mean, self._deviations(state)), jnp.asarray(self.lam, u.dtype)
         elite = jnp.maximum(1, jnp.round(lam / 10)) if self.elite is None else jnp.minimum(self.elite, lam)
         w = jnp.where(ranks(fitness).astype(u.dtype) < elite, 1 / elite, 0)
         center = mul(w, u)
@@ -165,7 +165,7 @@ class IAMaLGaM(Gaussian):
         return state.mean[None, :] + jnp.sqrt(state.multiplier) * y + anticipated
 
     def _learn(self, state, u, fitness):
-        selected = selection_size(self._number(u.dtype))
+        u, selected = in_sight(u, state.mean, self._deviations(state)), selection_size(self._number(u.dtype))
         eta, eta_shift = learning_rates(self.space.dimension, selected, self.model)
         w = jnp.where(ranks(fitness).astype(u.dtype) < selected, 1 / selected, 0).astype(u.dtype)
         mean = mul(w, u)

@@ -25,7 +25,17 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxes.checks import as_number, check_value
-from jaxes.gaussian import Gaussian, GaussianState, Rooted, condition, fitted_deviations, floor, in_deviations, within_reach
+from jaxes.gaussian import (
+    Gaussian,
+    GaussianState,
+    Rooted,
+    condition,
+    fitted_deviations,
+    floor,
+    in_deviations,
+    in_sight,
+    within_reach,
+)
 from jaxes.operators.expm import expm, phi
 from jaxes.operators.matrix import mul, outer
 from jaxes.operators.selection import ranks
@@ -120,8 +130,9 @@ class SNES(Gaussian):
         d = self.space.dimension
         eta = (3 + math.log(d)) / (5 * d**0.5) if self.learning_rate is None else self.learning_rate
         w = jnp.asarray(utilities(*self._rows(u.dtype)), u.dtype)[ranks(fitness)]
-        z = in_deviations(u, state.mean, state.deviations[None, :])
-        step, z = within_reach(z, u - state.mean[None, :], z)
+        step = in_sight(u, state.mean, state.deviations) - state.mean[None, :]
+        z = step / state.deviations[None, :]
+        step, z = within_reach(z, step, z)
         mean = state.mean + mul(w, step)
         growth = jnp.clip(eta / 2 * mul(w, jnp.square(z) - 1), -LONGEST, LONGEST)
         deviations = jax.vmap(lambda s, m: floor(s, m[None], jnp.ones_like(m)[None]))(state.deviations * jnp.exp(growth), mean)
