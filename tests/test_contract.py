@@ -115,6 +115,7 @@ def leaves_no_box(name):
 
 
 @pytest.mark.parametrize("kind", [jaxes.CMAES, jaxes.CRFMNES, jaxes.OpenAIES, ES])
+@pytest.mark.quick(False)  # which rounds as it is written
 def test_a_state_means_the_same_in_every_program(kind):
     """Far from zero, where what is remembered in units of the box's width has few digits; the last one is 1/16."""
     strategy = kind(Box(1e6 - 5, 1e6 + 5, shape=3))
