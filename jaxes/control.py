@@ -41,6 +41,10 @@ RATE = 0.3
 REACHED = 0.3
 """The share of a generation that sets what the next one is compared with, by the median success rule."""
 
+WIDE = 0.5
+"""Of the box's width: where all standard deviations exceed that, success is no reason to grow. Candidates are moved onto the
+sides then, and those ahead of the mean to a better corner than those behind it, however long the steps are."""
+
 
 @pytree
 class Control:
@@ -115,4 +119,7 @@ class Controlled(Gaussian):
             before = jnp.stack([jnp.min(fitness, where=order >= at.astype(jnp.int32), initial=math.inf) for at in (low, high)])
             known = state.generation > 0
         success = jnp.where(known, old.success + RATE * (seen - old.success), 0)
+        lower, upper = self.space.bounds()
+        wide = jnp.all(self._deviations(state) * self._unit() > 2 * WIDE * (upper / 2 - lower / 2))
+        success = jnp.where(wide, jnp.minimum(success, 0), success)
         return success / damping, Control(success, before)

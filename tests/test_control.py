@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cma.sigma_adaptation import CMAAdaptSigmaMedianImprovement, CMAAdaptSigmaTPA
-from variants import evaluations, shifted_sphere
+from variants import evaluations, runs_of, shifted_sphere
 
 from jaxes import CMAES, LMMAES, LRACMAES, MAES, Box, SepCMAES, VkDCMAES
 from jaxes.operators.cma import relative_length
@@ -102,6 +102,15 @@ def test_evaluations_to_the_target(kind, control, least, most, x64):
     strategy = kind(Box(-5.0, 5.0, shape=10), start=np.full(10, 1.5), sigma=0.5, control=control)
     (found,) = evaluations(strategy, [shifted_sphere], 800, target=1e-6)
     assert least < found < most
+
+
+@pytest.mark.parametrize("control", ["tpa", "msr"])
+@pytest.mark.parametrize("kind", [CMAES, VkDCMAES])
+def test_steps_longer_than_the_box_come_back(kind, control):
+    """Where the candidate ahead is pressed into one corner and the one behind into another, however long the steps are."""
+    strategy = kind(Box(-5.0, 5.0, shape=5), sigma=30.0, control=control)
+    result = runs_of(strategy, [lambda x: shifted_sphere(x / 5)], 16, 600, targets=[1e-6])
+    assert (np.asarray(result.hits) > 0).all()
 
 
 def test_what_it_may_be():
