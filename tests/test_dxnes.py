@@ -156,3 +156,10 @@ def test_float32_states_stay_finite_for_ever_after_convergence(kind, hard, least
     assert least < np.median(result.hits[1]) < most
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learnt(result.state)))
     assert np.isfinite(jax.vmap(jax.vmap(strategy.step_size))(result.state)).all()
+
+
+def test_a_converged_run_stays_where_it_is():
+    """For thousands of generations in which ranks say nothing."""
+    result = runs_of(CRFMNES(Box(-5.0, 5.0, shape=5)), [shifted_sphere], 16, 15_000, stop={"converged": False}, history=500)
+    assert (np.asarray(result.history.step_size)[:, :, 1:] < 1e-5).all()
+    assert (result.fitness < 1e-10).all()

@@ -311,13 +311,18 @@ def _natural_gradient(
 
 
 def _normalised(state: CRFMNESState, vector: jax.Array, scales: jax.Array) -> CRFMNESState:
-    """The state with D and v of a matrix of determinant 1, in numbers that rounding resolves; else with the old ones."""
+    """The state with D and v of a matrix of determinant 1, in numbers that rounding resolves; else with the old ones.
+
+    They are the old ones as well where no step is longer than a few times the rounding of the mean: there, ranks say nothing,
+    and after thousands of generations of that, D and v would belong to a long thin ridge.
+    """
     d, eps = vector.shape[0], float(jnp.finfo(vector.dtype).eps)
     unit, length = _unit(vector)
     vector = unit * jnp.minimum(length, eps**-0.5)
     scales = jnp.maximum(scales, eps * scales.max())
     scales = scales / jnp.exp(jnp.mean(jnp.log(scales)) + jnp.log1p(jnp.sum(jnp.square(vector))) / (2 * d))
-    usable = jnp.isfinite(scales).all() & jnp.isfinite(vector).all()
+    resolved = jnp.max(state.sigma * scales * jnp.sqrt(1 + jnp.square(vector))) > 4 * eps * jnp.abs(state.mean).max()
+    usable = jnp.isfinite(scales).all() & jnp.isfinite(vector).all() & resolved
     vector, scales = jnp.where(usable, vector, state.vector), jnp.where(usable, scales, state.scales)
     sigma = floor(state.sigma, state.mean, scales * jnp.sqrt(1 + jnp.square(vector)))
     return dataclasses.replace(state, sigma=sigma, vector=vector, scales=scales)
