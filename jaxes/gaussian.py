@@ -229,6 +229,7 @@ class Gaussian(Sized):
         x = self.bounds.origin(x, lower, upper)
         share = as_number(owner, "share", share, float)
         check_value(owner, "share", share, lambda v: (v > 0) & (v <= 1), "above 0 and at most 1")
+        width = as_number(owner, "width", width, x.dtype)
         check_value(owner, "width", width, lambda v: (v > 0) & np.isfinite(v), "positive and finite")
         count = math.floor(share * len(x) + 1e-9)
         if count < 1:
@@ -239,7 +240,7 @@ class Gaussian(Sized):
         away = self.bounds.away(x, x[:1], lower, upper)  # the shortest way, where the box is periodic
         center = jnp.mean(away, axis=0)
         mean, steps = self.bounds.home(x[:1] + center[None, :], lower, upper)[0] / self._unit(), away - center[None, :]
-        width = jnp.maximum(jnp.asarray(width, x.dtype), float(jnp.finfo(x.dtype).tiny) ** 0.25)  # whose square is a number
+        width = jnp.maximum(width, float(jnp.finfo(x.dtype).tiny) ** 0.25)  # whose square is a number
         fitted = self._fitted(state, steps / self._unit()[None, :], width)
         return dataclasses.replace(fitted, mean=mean, rest=Rest(mean, state.rest.since))
 
