@@ -314,7 +314,11 @@ class Gaussian(Sized):
         points = representable(points)  # a huge box's may have overflown
         points = jnp.where(jnp.isnan(points), unit * state.mean[None, :], points)  # nothing is learnt of where they are
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
-        seen = self._seen(state, points / unit)
+
+        def seen_from(points: jax.Array) -> Any:
+            return self._seen(state, representable(points / unit))
+
+        seen = seen_from(points)
         told = learn(state, seen, fitness)
         mean = representable(self._center(state, seen, fitness, told)[None, :] * unit)
         deviations = self._deviations(state)[None, :] * unit
@@ -322,7 +326,7 @@ class Gaussian(Sized):
         if confined is not mean and self.AVERAGES:  # of the first lesson, only the mean is computed
 
             def moved(_: Any) -> Any:
-                return self._seen(state, representable(points - (mean - confined)) / unit)
+                return seen_from(points - (mean - confined))
 
             # What is known of the samples holds as long as their mean is where it was.
             seen = moved(seen) if state.known is None else where_due(jnp.any(confined != mean), moved, seen)

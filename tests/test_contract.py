@@ -114,7 +114,7 @@ def leaves_no_box(name):
                 assert (leaf <= np.asarray(upper, np.float64)).all()
 
 
-@pytest.mark.parametrize("kind", [jaxes.CMAES, jaxes.CRFMNES, jaxes.OpenAIES, ES])
+@pytest.mark.parametrize("kind", [jaxes.CMAES, jaxes.OpenAIES, ES])
 @pytest.mark.quick(False)  # which rounds as it is written
 def test_a_state_means_the_same_in_every_program(kind):
     """Far from zero, where what is remembered in units of the box's width has few digits; the last one is 1/16."""

@@ -104,11 +104,10 @@ def test_evaluations_to_the_target(kind, control, least, most, x64):
     assert least < found < most
 
 
-@pytest.mark.parametrize("control", ["tpa", "msr"])
 @pytest.mark.parametrize("kind", [CMAES, VkDCMAES])
-def test_steps_longer_than_the_box_come_back(kind, control):
+def test_steps_longer_than_the_box_come_back(kind):
     """Where the candidate ahead is pressed into one corner and the one behind into another, however long the steps are."""
-    strategy = kind(Box(-5.0, 5.0, shape=5), sigma=30.0, control=control)
+    strategy = kind(Box(-5.0, 5.0, shape=5), sigma=30.0, control="tpa")
     result = runs_of(strategy, [lambda x: shifted_sphere(x / 5)], 16, 600, targets=[1e-6])
     assert (np.asarray(result.hits) > 0).all()
 

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxes.bounds import representable
 from jaxes.checks import check_integer
 from jaxes.control import Controlled
 from jaxes.gaussian import GaussianState, fitted_deviations, floor, within_reach
@@ -104,7 +105,7 @@ class LMMAES(Controlled):
         weights, mu_eff = self._weighted(order, u.dtype)
         c_sigma, c_c = self._rates(self._number(u.dtype))
 
-        step = mul(weights, (u - state.mean[None, :]) / state.sigma)
+        step = mul(weights, representable((u - state.mean[None, :]) / state.sigma))
         z = self._solved(state, step)
         step, z = within_reach(z, step, z)
         mean = state.mean + state.sigma * step
