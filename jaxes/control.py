@@ -34,6 +34,7 @@ from jaxes.bounds import PRESSED
 from jaxes.checks import check_choice, check_value
 from jaxes.gaussian import Gaussian
 from jaxes.pytree import pytree, static
+from jaxes.settings import share_of_width
 
 RATE = 0.3
 """How fast the average of success forgets."""
@@ -119,7 +120,6 @@ class Controlled(Gaussian):
             before = jnp.stack([jnp.min(fitness, where=order >= at.astype(jnp.int32), initial=math.inf) for at in (low, high)])
             known = state.generation > 0
         success = jnp.where(known, old.success + RATE * (seen - old.success), 0)
-        lower, upper = self.space.bounds()
-        wide = jnp.all(self._deviations(state) * self._unit() > 2 * WIDE * (upper / 2 - lower / 2))
+        wide = jnp.all(self._deviations(state) * self._unit() > share_of_width(self.space, WIDE))
         success = jnp.where(wide, jnp.minimum(success, 0), success)
         return success / damping, Control(success, before)

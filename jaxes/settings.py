@@ -93,14 +93,17 @@ def check_beginning(owner: str, space: Space, **given: Any) -> None:
 
 
 def initial_deviations(space: Space, name: str, value: Any, share: float = 0.3) -> jax.Array:
-    """(d,) initial standard deviations, as they are set or a share of the box's width; 0.3 is common, and sees all of it.
+    """(d,) initial standard deviations, as they are set or a share of the box's width; 0.3 is common, and sees all of it."""
+    return share_of_width(space, share) if value is None else space.flatten(value, name)
+
+
+def share_of_width(space: Space, share: float) -> jax.Array:
+    """(d,) a share of the box's width, infinite where a side is.
 
     The same to the last digit in every program, however XLA rounds there: halves are exact, and only then there is a
     difference. (The difference of two shares is rounded differently where XLA melts it into one instruction, and a mean, which
     is remembered in units of the deviations, would be another point then.) And no width overflows.
     """
-    if value is not None:
-        return space.flatten(value, name)
     lower, upper = space.bounds()
     return 2 * share * (upper / 2 - lower / 2)
 

@@ -84,7 +84,7 @@ def test_nothing_else_calls_lapack():
 HANGS = """
 import threading
 import jax, jax.numpy as jnp
-from jaxes.operators import linalg, matrix
+from jaxes.operators import linalg
 
 def change(i, c):
     a, b, x = c

@@ -201,9 +201,9 @@ class Differential(Sized):
 
     def step_size(self, state):
         """(), the largest standard deviation of the individuals over coordinates."""
-        away, mask = self._spread(state), self._counted(state)
+        away = self._spread(state)
         unit = jnp.maximum(jnp.abs(away).max(), jnp.finfo(away.dtype).tiny)  # squares of very large or small numbers are none
-        return unit * jnp.std(away / unit, axis=0, where=None if mask is None else mask[:, None]).max()
+        return unit * self.diversity(state, away / unit)
 
     def columns(self, state):
         """Over what range individuals and their fitness lie, as in pagmo's differential evolutions."""
