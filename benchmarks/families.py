@@ -182,7 +182,8 @@ PEERS = {
 
 SINGLE = {"cmaes": cmaes_call, "pycma": pycma_call, "pygmo": pygmo_call}
 PACKAGES = {"evosax": "evosax", "cmaes": "cmaes", "pycma": "cma", "pygmo": "pygmo"}
-MATRIX = ("CMAES", "LRACMAES", "MAES", "XNES", "DXNESIC")
+EXPONENTIAL = ("XNES", "DXNESIC")
+MATRIX = ("CMAES", "LRACMAES", "MAES", *EXPONENTIAL)
 
 
 def parts_calls(kind: str, d: int, lam: int, batch: int) -> dict[str, Call]:
@@ -200,12 +201,12 @@ def parts_calls(kind: str, d: int, lam: int, batch: int) -> dict[str, Call]:
         sampled, matrix = mul(y, m), mul(y.T, y)  # of all of them: those of samples and of the update
         if kind == "MAES":
             return sampled, matrix
-        if kind in ("XNES", "DXNESIC"):
+        if kind in EXPONENTIAL:
             return sampled, matrix, mul(y, m.T), mul(m, y.T), mul(y, y.T)
         return sampled, matrix, mul(y, m.T)
 
     def factored(c):
-        if kind in ("XNES", "DXNESIC"):
+        if kind in EXPONENTIAL:
             small = jnp.eye(min(d, lam)) * c[0, 0]
             return phi(small, 2.0)
         root = jax.lax.linalg.cholesky(c, symmetrize_input=False)

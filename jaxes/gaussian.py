@@ -311,12 +311,11 @@ class Gaussian(Sized):
         lower, upper = (side[None, :] for side in self.space.bounds())
         unit = self._unit()[None, :]
         points = self.bounds.learnt(x, state.drawn, state.mean[None, :] * unit, lower, upper)
-        points = representable(points)  # a huge box's may have overflown
         points = jnp.where(jnp.isnan(points), unit * state.mean[None, :], points)  # nothing is learnt of where they are
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
 
         def seen_from(points: jax.Array) -> Any:
-            return self._seen(state, representable(points / unit))
+            return self._seen(state, representable(points / unit))  # a huge box's may have overflown
 
         seen = seen_from(points)
         told = learn(state, seen, fitness)

@@ -262,7 +262,7 @@ class CRFMNES(Gaussian):
         return _normalised(told, state.vector + share * by_v, state.scales * (1 + share * by_d))
 
     def _deviations(self, state):
-        return state.sigma * state.scales * jnp.sqrt(1 + jnp.square(state.vector))
+        return state.sigma * _spread(state.vector, state.scales)
 
     def _condition(self, state):
         # Between the condition number and 1 / d**2 of it: the largest diagonal elements of the matrix and of its inverse.
@@ -310,6 +310,11 @@ def _natural_gradient(
     return t / length, s
 
 
+def _spread(vector: jax.Array, scales: jax.Array) -> jax.Array:
+    """(d,) square roots of the diagonal of D (1 + v v^T) D."""
+    return scales * jnp.sqrt(1 + jnp.square(vector))
+
+
 def _normalised(state: CRFMNESState, vector: jax.Array, scales: jax.Array) -> CRFMNESState:
     """The state with D and v of a matrix of determinant 1, in numbers that rounding resolves; else with the old ones.
 
@@ -321,8 +326,8 @@ def _normalised(state: CRFMNESState, vector: jax.Array, scales: jax.Array) -> CR
     vector = unit * jnp.minimum(length, eps**-0.5)
     scales = jnp.maximum(scales, eps * scales.max())
     scales = scales / jnp.exp(jnp.mean(jnp.log(scales)) + jnp.log1p(jnp.sum(jnp.square(vector))) / (2 * d))
-    resolved = jnp.max(state.sigma * scales * jnp.sqrt(1 + jnp.square(vector))) > 4 * eps * jnp.abs(state.mean).max()
+    resolved = jnp.max(state.sigma * _spread(vector, scales)) > 4 * eps * jnp.abs(state.mean).max()
     usable = jnp.isfinite(scales).all() & jnp.isfinite(vector).all() & resolved
     vector, scales = jnp.where(usable, vector, state.vector), jnp.where(usable, scales, state.scales)
-    sigma = floor(state.sigma, state.mean, scales * jnp.sqrt(1 + jnp.square(vector)))
+    sigma = floor(state.sigma, state.mean, _spread(vector, scales))
     return dataclasses.replace(state, sigma=sigma, vector=vector, scales=scales)

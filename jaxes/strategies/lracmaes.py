@@ -35,6 +35,7 @@ from jaxes.gaussian import floor
 from jaxes.operators.linalg import log_determinant
 from jaxes.operators.matrix import diagonal, outer
 from jaxes.pytree import assign, pytree, where
+from jaxes.settings import share_of_width
 from jaxes.strategies.cmaes import CMAESState, Factored
 
 BETA_MEAN, BETA_COVARIANCE = 0.1, 0.03
@@ -120,8 +121,7 @@ class LRACMAES(Factored):
         scale = jnp.exp(volume / d)
         scale = jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
         deviations = jnp.sqrt(diagonal(new.covariance)) / scale
-        lower, upper = self.space.bounds()
-        sigma, most = new.sigma * scale, ROOM * jnp.min((upper / self._unit() - lower / self._unit()) / deviations)
+        sigma, most = new.sigma * scale, jnp.min(share_of_width(self.space, ROOM) / (self._unit() * deviations))
         corrected = jnp.minimum(sigma * state.rate_mean.eta / rate_mean.eta, jnp.maximum(sigma, most))
         return dataclasses.replace(
             new,
