@@ -132,7 +132,7 @@ class AxisSearch(Strategy):
         reasons = {
             StopReason.NOTSEPARABLE: ~state.separable,
             StopReason.STAGNANT: (state.generation >= 2 * PATIENCE) & (idle >= PATIENCE),
-            StopReason.GENERATIONS: state.generation > self.points - 2,
+            StopReason.MOST: state.generation > self.points - 2,
         }
         return first_reason(state, reasons)
 

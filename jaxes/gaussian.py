@@ -315,7 +315,8 @@ class Gaussian(Sized):
         learn = jax.jit(self._learn, inline=True)  # traced once, for both lessons
 
         def seen_from(points: jax.Array) -> Any:
-            return self._seen(state, representable(points / unit))  # a huge box's may have overflown
+            # A huge box's may have overflown, and are no farther away than that where the unit is as huge.
+            return self._seen(state, representable(representable(points) / unit))
 
         seen = seen_from(points)
         told = learn(state, seen, fitness)

@@ -137,6 +137,11 @@ class Islands(Around):
         """What a method of every island's strategy returns, of arguments with a leading axis of islands."""
         return jax.vmap(lambda setting, *mine: getattr(self._member(setting), method)(*mine))(self.over, *arguments)
 
+    def started(self, start):
+        if "start" in self.over:
+            raise ValueError("Islands(over=...) has a start for each island, of every run.")
+        return super().started(start)
+
     def rescaled(self, factor):
         if "sigma" in self.over:
             raise ValueError("Islands(over=...) has an initial step size for each island.")

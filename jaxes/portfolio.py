@@ -147,7 +147,7 @@ class Portfolio(Staged):
         due = 1 + jnp.argmin(spent[1:].astype(start.dtype) / shares).astype(jnp.int32)
 
         axes, evolution = (state.members[self.kinds()[member]] for member in (AXES, EVOLUTION))
-        paused = jnp.where(stage == EVOLUTION, state.over == StopReason.GENERATIONS, old.paused)
+        paused = jnp.where(stage == EVOLUTION, state.over == StopReason.MOST, old.paused)
         evolve = dataclasses.replace(self._plan(EVOLUTION, 1, start), resumed=paused)
         grow = self._plan(GROWING + jnp.minimum(old.growth, self.doublings), 1, start)
         plan = where(due == GROWN, grow, evolve)

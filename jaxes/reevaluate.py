@@ -8,6 +8,7 @@ uncertainty in evolutionary optimization, IEEE Transactions on Evolutionary Comp
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import KW_ONLY
 from typing import Any, Literal
 
@@ -72,7 +73,9 @@ class Reevaluate(Around):
 
     def tell_flat(self, state, x, fitness):
         average = AVERAGES[self.by](fitness.reshape(-1, self.times), axis=1)
-        return self.strategy.tell_flat(state, x[:: self.times], average)
+        told = self.strategy.tell_flat(state, x[:: self.times], average)
+        invalid = jnp.sum(jnp.isnan(self.counted(state, fitness)), dtype=jnp.int32)  # evaluations, not averages
+        return dataclasses.replace(told, invalid=state.invalid + invalid)
 
     def _tell(self, state, x, fitness):
         raise AssertionError("the strategy inside is told, by tell_flat")

@@ -88,6 +88,10 @@ class Restart(Staged):
                 raise ValueError(f"Restart(when=...) ends single runs; give {name} as stop={{{name!r}: ...}} of the whole run.")
         assign(self, when=when)
         try:
+            self.strategy.started(getattr(self.strategy, "start", None))
+        except ValueError as error:
+            raise ValueError(f"Restart(strategy=...) must be able to begin elsewhere: {error}") from None
+        try:
             if self.policy != "plain":
                 self.strategy.enlarged(2)
             if self.policy == "bipop":

@@ -50,7 +50,7 @@ class Log:
     lam: jax.Array  # (32,) int32, candidates a generation
     evaluations: jax.Array  # (32,) int32
     fitness: jax.Array  # (32,) the best of that run
-    reason: jax.Array  # (32,) int32 `StopReason`; GENERATIONS for a run that took all it was allowed to
+    reason: jax.Array  # (32,) int32 `StopReason`
 
 
 @pytree
@@ -316,7 +316,7 @@ class Stage(Strategy):
             worse = member.fitness_range(mine) < self.whole.futile * (mine.best_fitness - told.best_fitness)
             reason = jnp.where((reason == StopReason.RUNNING) & worse, StopReason.WORSE, reason)
         full = told.generation - told.since >= told.plan.most
-        reason = jnp.where((reason == StopReason.RUNNING) & full, StopReason.GENERATIONS, reason)
+        reason = jnp.where((reason == StopReason.RUNNING) & full, StopReason.MOST, reason)
         # A run that goes on after the last one was to end is over once only.
         over = jnp.where(told.ended == StopReason.RUNNING, reason, StopReason.RUNNING).astype(jnp.int32)
         ended = jnp.where(self.whole._enough(told), over, told.ended)

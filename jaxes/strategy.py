@@ -76,6 +76,7 @@ class StopReason(enum.IntEnum):
     TOLXSTAGNATION = 19
     NOTSEPARABLE = 20
     WORSE = 21
+    MOST = 23
     # From outside:
     TIME = 22
 
@@ -107,6 +108,7 @@ _MESSAGES = {
     StopReason.TOLXSTAGNATION: "the mean stayed where it was over a tenth of the run",
     StopReason.NOTSEPARABLE: "the objective is not a sum of functions of one coordinate each",
     StopReason.WORSE: "it was converging to something worse than what was already found",
+    StopReason.MOST: "it took all the generations that one of several runs may",
     StopReason.TIME: "the limit in seconds was reached",
 }
 
@@ -232,7 +234,8 @@ class Strategy(abc.ABC):
         """The population with solutions from outside in the place of its last candidates, to be evaluated and told like them.
 
         A strategy that learns a distribution learns from them as from samples; those more standard deviations away than any
-        sample is count as nearer ones in their direction, but for the best solution so far.
+        sample is count as nearer ones in their direction (in each coordinate, where a gradient is estimated), but for the best
+        solution so far. `CEM` and `IAMaLGaM`, whose Gaussian is that of the fittest, take them for what they are.
 
         Args:
             state: what `ask` returned.

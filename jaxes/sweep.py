@@ -434,6 +434,8 @@ def _assemble(cells: list[Any]) -> Result:
     if target is not None:  # which some may be without
         without = np.full_like(target, np.nan)
         cells = [cell if cell.target is not None else dataclasses.replace(cell, target=without) for cell in cells]
+    if len({cell.spent is None for cell in cells}) > 1:  # which some count themselves
+        cells = [dataclasses.replace(cell, spent=cell.evaluations) for cell in cells]
     if len({(jax.tree.structure(cell), tuple(map(np.shape, jax.tree.leaves(cell)))) for cell in cells}) > 1:
         cells = [dataclasses.replace(cell, state=None) for cell in cells]
     return jax.tree.map(lambda *leaves: _stacked(leaves), *cells)

@@ -119,6 +119,23 @@ def test_the_largest_boxes_and_steps(handler):
             state = strategy.tell(state, x, -jnp.abs(x).reshape(50, -1).max(1))
 
 
+@pytest.mark.parametrize("kind", [CMAES, SepCMAES, LMMAES, CRFMNES, IAMaLGaM, OpenAIES])
+def test_samples_beyond_the_largest_numbers_leave_a_mean(kind):
+    strategy = kind(Box(-3e38, 3e38, shape=4))
+
+    @jax.jit
+    def generations(key):
+        def generation(state, _):
+            x, state = strategy._ask(state)
+            return strategy.tell_flat(state, x, jnp.sum(jnp.abs(x / 3e38 - 0.3), axis=1)), x
+
+        return jax.lax.scan(generation, strategy.init(key), None, length=5)
+
+    state, x = generations(jax.random.key(0))
+    assert np.isfinite(x).all()
+    assert np.isfinite(strategy.mean(state)).all()
+
+
 @pytest.mark.parametrize("kind", [CMAES, SepCMAES, MAES, XNES, DXNESIC, CRFMNES])
 def test_samples_that_are_no_numbers_any_more_are_survived(kind):
     """A step size as large as any may get, of a box that large."""

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
-from variants import assert_a_value_is_the_same_run, box, exact, shifted_sphere
+from variants import assert_a_value_is_the_same_run, assert_same, box, exact, shifted_sphere
 
 import jaxes
 from jaxes import ES, Box, OneFifth, Schedule, SelfAdaptation, run
@@ -238,6 +238,16 @@ def test_one_fifth_rule_moves_sigma_as_the_paper_says():
             success = value < min(fitness[:generation])
             sigma *= np.exp((0.8 if success else -0.2) / 2)
         np.testing.assert_allclose(strategy.step_size(state), sigma, rtol=1e-6)
+
+
+@pytest.mark.quick(False)  # bit for bit, as users compile it
+@pytest.mark.parametrize("d", [1, 3])
+def test_one_fifth_rule_alone_is_the_same_in_a_batch(d):
+    strategy = ES(Box(-5.0, 5.0, shape=d), mu=2, lam=8, sigma=OneFifth())
+    several = jaxes.minimize(exact, strategy=strategy, key=jax.random.key(5), runs=7, generations=60)
+    for i in range(7):
+        alone = run(strategy, exact, jax.random.fold_in(jax.random.key(5), i), 60)
+        assert_same(alone.state.parents, several.state.parents[i])
 
 
 def test_one_plus_one_converges_at_the_papers_rate():

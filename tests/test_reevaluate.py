@@ -74,6 +74,16 @@ def test_a_population_size_may_be_a_value():
     np.testing.assert_array_equal(results.runs.evaluations, [[120, 120], [180, 180]])
 
 
+def test_evaluations_that_were_no_numbers_are_counted():
+    """A third of them, and one of a candidate's makes its average none either; inf less inf is none, but was evaluated."""
+    strategy = Reevaluate(ES(Box(-1.0, 1.0), mu=2, lam=4), times=3)
+    state = strategy.init(0)
+    for values, invalid in (([1, np.nan, 2], 4), ([np.inf, -np.inf, 0], 4), ([np.nan] * 3, 16)):
+        population, state = strategy.ask(state)
+        state = strategy.tell(state, population, np.tile(np.float32(values), 4))
+        assert state.invalid == invalid
+
+
 def test_restarts_go_around_it():
     space = Box(-3.0, 3.0, shape=2)
     strategy = Restart(Reevaluate(CMAES(space), times=2), policy="bipop", doublings=1)

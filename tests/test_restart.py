@@ -8,7 +8,7 @@ from variants import assert_same, box, exact
 
 import jaxes
 import jaxes.batch
-from jaxes import CMAES, DE, ES, JDE, SNES, Box, ElitistCMAES, OpenAIES, Reevaluate, Restart, Stop, StopReason, run
+from jaxes import CMAES, DE, ES, JDE, SNES, Box, ElitistCMAES, Islands, OpenAIES, Reevaluate, Restart, Stop, StopReason, run
 from jaxes.stages import LOG
 
 pytestmark = pytest.mark.quick
@@ -158,7 +158,7 @@ def test_the_last_restart_ends_the_run():
     for restarts, runs in ((0, 1), (2, 3)):
         result = run(Restart(SMALL, policy="ipop", doublings=1, restarts=restarts, most=7), rough, 0, 100)
         assert (result.state.runs, result.generations) == (runs, 7 * runs)
-        assert result.stop_reason == StopReason.GENERATIONS
+        assert result.stop_reason == StopReason.MOST
         again = run(Restart(SMALL, policy="ipop", doublings=1, restarts=restarts, most=7), rough, None, 9, state=result.state)
         assert_same(again.state, result.state)
     # Two programs, which round otherwise: an objective of integers hides that.
@@ -251,6 +251,14 @@ def test_restarts_pay_off(x64):
         (
             lambda: Restart(ElitistCMAES(box()), policy="ipop"),
             r"cannot change ElitistCMAES: ElitistCMAES has a population of 1",
+        ),
+        (
+            lambda: Restart(ES(box(), mu=2, lam=6, seeds=np.zeros((1, 3))), policy="plain"),
+            r"Restart\(strategy=...\) must be able to begin elsewhere: ES\(seeds=...\) are",
+        ),
+        (
+            lambda: Restart(Islands(CMAES(box()), islands=2, over={"start": np.zeros((2, 3))}), policy="plain"),
+            r"Restart\(strategy=...\) must be able to begin elsewhere: Islands\(over=...\) has a start for each",
         ),
         (lambda: Restart(ES(box(), mu=2, lam=6)), r"Restart\(policy='bipop'\) cannot change ES: ES has no initial step size"),
     ],

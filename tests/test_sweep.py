@@ -10,7 +10,7 @@ import pytest
 from variants import assert_same, box, exact, shifted_sphere
 
 import jaxes
-from jaxes import ES, Box, OneFifth, Schedule, SelfAdaptation, Stop, StopReason, run, sweep
+from jaxes import CMAES, ES, Box, OneFifth, Schedule, SelfAdaptation, Stop, StopReason, run, sweep
 
 pytestmark = pytest.mark.quick
 
@@ -237,3 +237,8 @@ def test_some_runs_may_be_without_a_target():
     found = sweep(ES(box(), mu=1, lam=2), exact, 0, 5, over={"stop.target": [None, 1e9]}, repeats=2).runs
     np.testing.assert_array_equal(found.target, [[np.nan, np.nan], [1e9, 1e9]])
     np.testing.assert_array_equal(found.stop_reason == StopReason.TARGET, [[False, False], [True, True]])
+
+
+def test_some_cells_may_count_their_evaluations_themselves():
+    found = sweep(CMAES(box(), lam=6), exact, 0, 5, over={"lam_max": [None, 9]}, repeats=2).runs
+    np.testing.assert_array_equal(found.evaluations, np.full((2, 2), 30))

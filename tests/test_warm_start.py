@@ -8,6 +8,7 @@ import pytest
 from variants import VARIANTS, assert_same, evaluations, make, shifted_sphere
 
 from jaxes import (
+    ARS,
     CEM,
     CMAES,
     CRFMNES,
@@ -16,11 +17,16 @@ from jaxes import (
     JDE,
     LMMAES,
     MAES,
+    PGPE,
     SHADE,
     SNES,
     XNES,
     Box,
+    GuidedES,
     IAMaLGaM,
+    NoiseReuseES,
+    OpenAIES,
+    PersistentES,
     SepCMAES,
     Smooth,
     VkDCMAES,
@@ -212,7 +218,11 @@ def test_a_good_solution_from_outside_helps(kind, most, x64):
     assert injected < most * alone
 
 
-@pytest.mark.parametrize("kind", [CMAES, MAES, SNES, SepCMAES, XNES, LMMAES, DXNESIC, CRFMNES, VkDCMAES, CEM, IAMaLGaM])
+FAMILY = (CMAES, MAES, SNES, SepCMAES, XNES, LMMAES, DXNESIC, CRFMNES, VkDCMAES, CEM, IAMaLGaM)
+ESTIMATORS = (ARS, OpenAIES, PGPE, GuidedES, PersistentES, NoiseReuseES)
+
+
+@pytest.mark.parametrize("kind", FAMILY + ESTIMATORS)
 def test_a_bad_solution_from_far_away_does_no_harm(kind):
     strategy = kind(Box(-np.inf, np.inf, shape=8), start=np.ones(8), sigma=0.5)
 

@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
 from jaxes import random
@@ -197,7 +198,9 @@ class OneFifth(StepSize):
         return _held(memory + jnp.where(jnp.isnan(success), 0, step))
 
     def scale(self, space, memory, generation):
-        return _times(initial_deviations(space, "sigma", self.sigma), memory)
+        initial = initial_deviations(space, "sigma", self.sigma)
+        # XLA compiles `exp` of one number otherwise than of many: alone and in a batch, it is of many.
+        return _times(initial, lax.optimization_barrier(jnp.broadcast_to(memory, initial.shape)))
 
 
 @pytree

@@ -191,6 +191,11 @@ class ES(Sized):
         """How many there are, or may be."""
         return super().population_size
 
+    def started(self, start):
+        if self.seeds is not None:
+            raise ValueError("ES(seeds=...) are the first candidates of every run; start is the one of the first run alone.")
+        return super().started(start)
+
     @property
     def population_size(self) -> int:
         return self.children + self.mu * self.reevaluate

@@ -35,7 +35,7 @@ from jax.typing import ArrayLike
 
 from jaxes.bounds import Bounds, Clip
 from jaxes.checks import as_number, check_choice, check_integer, check_value, describe
-from jaxes.gaussian import FARTHEST, Gaussian, GaussianState, default_lam, fitted_deviations
+from jaxes.gaussian import Gaussian, GaussianState, default_lam, fitted_deviations
 from jaxes.operators.matrix import mul
 from jaxes.operators.optimizers import as_learning_rate, as_optimizer, check_optimizer, clipup, is_built
 from jaxes.operators.selection import ranks
@@ -47,6 +47,9 @@ from jaxes.space import as_space
 from jaxes.strategy import StopReason
 
 CLIP = Clip()
+NORMAL = 9.0
+"""Standard deviations, farther than normal numbers are drawn. (The `reach` of the CMA-ES family, which asks for the lengths of
+steps, would take a fifth of the time of a generation.)"""
 
 
 @pytree
@@ -207,8 +210,9 @@ class Gradient(Gaussian):
         return jnp.broadcast_to(self._size(state), state.mean.shape)
 
     def _steps(self, state: Any, u: jax.Array) -> jax.Array:
-        """(lam, d) from the mean to points."""
-        return jnp.clip(u - state.mean[None, :], -FARTHEST, FARTHEST)
+        """(lam, d) from the mean to points, in each coordinate no farther than samples may be."""
+        farthest = NORMAL * self._deviations(state)[None, :]
+        return jnp.clip(u - state.mean[None, :], -farthest, farthest)
 
     def _followed(self, state: Any, gradient: jax.Array, **learnt: Any) -> Any:
         """The state after a step of the optimizer against a gradient (d,), in units of its parameters."""
