@@ -41,7 +41,8 @@ class Restart(Staged):
     """Runs a strategy again and again, from elsewhere and with other population sizes, as long as there is budget.
 
     Args:
-        strategy: e.g. `CMAES(space)`. A run ends for its own reasons (`StopReason.TOLX` and what follows it).
+        strategy: e.g. `CMAES(space)`. A run ends for its own reasons (`StopReason.TOLX` and what follows it). `ES` with seeds
+            and `Islands` with starts of their own, which begin every run at the same points, are refused.
         policy: "plain" repeats it; "ipop" doubles the population each time; "bipop" does so too, and in between spends as many
             evaluations on runs with small populations and small initial step sizes at random. Default "bipop": the best of the
             three where nothing is known about the objective (Hansen 2009). The last two need a strategy whose population

@@ -227,7 +227,11 @@ class Strategy(abc.ABC):
         raise ValueError(f"{type(self).__name__} has no initial step size that could be changed.")
 
     def started(self, start: Any) -> Strategy:
-        """The same strategy with another start, a solution, if it was given one; else itself."""
+        """The same strategy with another start, a solution, if it was given one; else itself.
+
+        Raises:
+            ValueError: it begins every run at the same points.
+        """
         return self if getattr(self, "start", None) is None else dataclasses.replace(cast(Any, self), start=start)
 
     def inject(self, state: Any, population: Any, solutions: Any) -> Any:

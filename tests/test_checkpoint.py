@@ -80,7 +80,7 @@ def test_sweeps_go_on(tmp_path):
 
 
 @pytest.mark.quick(False)  # as the processes that are killed compile it
-@pytest.mark.parametrize(("name", "entry"), [("SHADE", "sweep"), ("Restart", "minimize")])
+@pytest.mark.parametrize(("name", "entry"), [("CMAES", "minimize"), ("SHADE", "sweep"), ("Restart", "minimize")])
 def test_killed_at_any_moment(name, entry):
     assert kill.torment(name, entry, 2, random.Random(1), seconds=1.5) > 0
 
