@@ -119,6 +119,8 @@ def shares_of_jaxes(make: Callable, functions: Sequence[int], instances: int, d:
     """(functions, runs) the share of targets that each run reached."""
     options = {"functions": functions, "instances": range(1, instances + 1), "dimension": d, "budget": budget}
     scores = jaxes.score(make, **options, repeats=repeats)
+    if len(scores.hits) < len(functions):  # after Ctrl-C, those that were finished
+        raise KeyboardInterrupt
     return np.mean(np.isfinite(scores.hits), axis=2)
 
 

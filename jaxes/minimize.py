@@ -25,6 +25,7 @@ from jaxes.loop import check_generations, make_task
 from jaxes.portfolio import Portfolio
 from jaxes.problems.problem import Problem
 from jaxes.result import Result
+from jaxes.settings import has_finite_sides
 from jaxes.space import as_space
 from jaxes.stop import Stop, StopReason, as_stop
 from jaxes.strategies.lmmaes import LMMAES
@@ -231,4 +232,11 @@ def _strategy(objective: Any, space: Any, strategy: Strategy | None) -> Strategy
         if not isinstance(objective, Problem):
             raise ValueError("minimize(space=...) is needed for an objective that is not a Problem, e.g. jaxes.Box(-5, 5).")
         space = objective.space
-    return Portfolio(space) if as_space(space).dimension <= MATRICES else LMMAES(space)
+    space = as_space(space)
+    default = Portfolio if space.dimension <= MATRICES else LMMAES
+    if not has_finite_sides(space):
+        raise ValueError(
+            f"minimize(space=...) has an infinite side, so its strategy must be told where to begin: instead of it, give "
+            f"strategy=jaxes.{default.__name__}(space, start=..., sigma=...)."
+        )
+    return default(space)

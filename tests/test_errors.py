@@ -148,6 +148,18 @@ CASES = {
     ),
     "no bounds and no start": (lambda: ES(OPEN, sigma=1.0), ValueError, "infinite side", "give start"),
     "no bounds and no sigma": (lambda: ES(OPEN, start=np.zeros(3)), ValueError, "ES(sigma=...) must be given", "infinite side"),
+    "no bounds and no strategy": (
+        lambda: minimize(exact, OPEN),
+        ValueError,
+        "minimize(space=...) has an infinite side",
+        "strategy=jaxes.Portfolio(space, start=",
+    ),
+    "no bounds in many dimensions": (
+        lambda: minimize(exact, Box(0, np.inf, shape=300)),
+        ValueError,
+        "minimize(space=...) has an infinite side",
+        "strategy=jaxes.LMMAES(space, start=",
+    ),
     # running
     "negative generations": (lambda: run(STRATEGY, exact, 0, -1), ValueError, "run(generations=...) must be at least 0", "-1"),
     "float generations": (lambda: run(STRATEGY, exact, 0, 1e3), TypeError, "run(generations=...) must be an integer", "1000.0"),
