@@ -89,8 +89,9 @@ class AxisSearch(Strategy):
         """(d,) where each axis is looked at in this generation, and two points that are looked at as well."""
         first, generation = state.generation == 0, state.generation
         other = random.uniform(stream(state, Purpose.SAMPLE), state.base.shape, state.base.dtype)
-        best, vertex = _best(state), _vertices(state)
-        places = jnp.where(generation % 2 == 0, vertex, _easiest(state))
+        best, easiest = _best(state), _easiest(state)
+        vertex = _vertices(state, easiest)
+        places = jnp.where(generation % 2 == 0, vertex, easiest)
         for when, place in ((0, other), (1, 0.0), (2, 1.0)):
             places = jnp.where(generation == when, place, places)
         return places, jnp.where(first, state.base, best), jnp.where(first, other, vertex)
@@ -164,27 +165,36 @@ def _best(state: AxesState) -> jax.Array:
     return _around(state)[0][1]
 
 
-def _vertices(state: AxesState) -> jax.Array:
+def _vertices(state: AxesState, otherwise: jax.Array) -> jax.Array:
     """(d,) the lowest point of the parabola through the best point of every axis and its neighbours; or, where there is none,
-    halfway between the best and the neighbour that is farther away."""
+    halfway between the best and the neighbour that is farther away; or, where that would tell nothing, `otherwise` (d,)."""
     (a, b, c), (fa, fb, fc) = _around(state)
     left, right = (b - a) * (fb - fc), (b - c) * (fb - fa)
     vertex = b - ((b - a) * left - (b - c) * right) / (2 * (left - right))
     halfway = jnp.where(b - a > c - b, (a + b) / 2, (b + c) / 2)
+    flat, together = (fa == fb) & (fb == fc), jnp.maximum(b - a, c - b) <= _resolved(b)
+    halfway = jnp.where(flat | together, otherwise, halfway)
     return jnp.where((vertex > a) & (vertex < c) & (vertex != b), vertex, halfway)
 
 
 def _easiest(state: AxesState) -> jax.Array:
-    """(d,) the middle of the interval of every axis in which a parabola gets below the best with the least curvature."""
+    """(d,) the middle of the interval of every axis in which a parabola gets below the best with the least curvature; of the
+    widest interval, where all points are equally good."""
     values = state.values
     least = values.min(axis=1, keepdims=True)
     most = jnp.max(values, axis=1, keepdims=True, initial=-jnp.inf, where=jnp.isfinite(values))
     eps = float(jnp.finfo(values.dtype).eps)
-    above = jnp.sqrt(values - least + eps**0.5 * (most - least))
+    over = jnp.where(values > least, values - least, 0)  # of infinite ones, too
+    above = jnp.sqrt(over + eps**0.5 * jnp.where(most > least, most - least, 1))
     width = state.places[:, 1:] - state.places[:, :-1]
-    known = (state.places[:, 1:] <= 1) & (width > 64 * eps)
+    known = (state.places[:, 1:] <= 1) & (width > _resolved(values))
     # (x - v)**2 curvature is f(x) - goal at both ends: their distances to the vertex v add up to the width.
     root = jnp.where(known, (above[:, 1:] + above[:, :-1]) / width, jnp.inf)
     index = root.argmin(axis=1).astype(jnp.int32)[:, None]
     ends = [jnp.take_along_axis(state.places, index + step, axis=1)[:, 0] for step in (0, 1)]
     return jnp.minimum((ends[0] + ends[1]) / 2, 1)
+
+
+def _resolved(like: jax.Array) -> float:
+    """A distance between two places that is not worth halving, in an array's precision."""
+    return 64 * float(jnp.finfo(like.dtype).eps)

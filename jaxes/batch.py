@@ -316,6 +316,11 @@ class Batch:
         nothing is compiled."""
         task = self.layout.structure.unflatten(self.leaves)
 
+        def evaluations(task, used):  # of one run: what makes members of a strategy refuses leaves of many
+            return jnp.asarray(task.strategy.evaluations, jnp.int32)
+
+        each = each_lane(of_leaves(self.layout.structure, evaluations, 1), (0, *self.layout.axes))
+
         def blank(leaf):
             if is_key(leaf):
                 return jnp.empty(leaf.shape, leaf.dtype)
@@ -329,7 +334,7 @@ class Batch:
         known = {
             "fitness": task.objective.sign(np.inf),
             "stop_reason": reason,
-            "population_size": task.strategy.evaluations,
+            "population_size": each(self.used, *self.leaves),
             "target": task.stop.target,
             "targets": jax.tree.map(task.objective.sign, task.targets),
         }
@@ -384,9 +389,15 @@ class Gathering:
     """Which runs go on together: those that are in the stage in which most of them wait. Each device has some of them."""
 
     def __init__(self, task: Task, axes: Axes, total: int, shares: int):
-        self.task, self.axes = task, axes
+        leaves, structure = jax.tree.flatten(task)
+        shapes = [
+            jax.ShapeDtypeStruct(np.shape(leaf)[0 if axis is None else 1 :], jnp.result_type(leaf))
+            for leaf, axis in zip(leaves, axes, strict=True)
+        ]
+        self.task = structure.unflatten(shapes)  # of one run: what makes members of a strategy refuses leaves of many
         self.total, self.shares = total, shares
-        self.sizes = [stage.population_size for stage in task.strategy.stages]
+        self.sizes: list[int] = []
+        jax.eval_shape(lambda task: self.sizes.extend(stage.population_size for stage in task.strategy.stages), self.task)
         self.wasted = np.zeros(len(self.sizes), np.int64)  # candidates of runs that were in a stage's batch, but not in it
         self.used = 0  # and of all that were in it
         self.going_on = False  # whether those that were gathered are to go on
@@ -467,20 +478,14 @@ class Gathering:
     @functools.cached_property
     def _operations(self) -> float:
         """Floating-point operations of one candidate: the objective's, as XLA counts them, and a guess at the strategy's."""
-        leaves, structure = jax.tree.flatten(self.task)
-        shapes = [
-            jax.ShapeDtypeStruct(np.shape(leaf)[0 if axis is None else 1 :], jnp.result_type(leaf))
-            for leaf, axis in zip(leaves, self.axes, strict=True)
-        ]
-        space, size = self.task.strategy.space, self.task.strategy.population_size
+        space, size = self.task.strategy.space, max(self.sizes)
         x = jax.ShapeDtypeStruct((size, space.dimension), space.dtype)
         key = jax.eval_shape(lambda: jax.random.key(0))
 
-        def measure(leaves, x, key):
-            task = structure.unflatten(leaves)
+        def measure(task, x, key):
             return task.objective.measure(task.strategy.space, x, key, task.args)
 
-        cost = jax.jit(measure).lower(shapes, x, key).cost_analysis()
+        cost = jax.jit(measure).lower(self.task, x, key).cost_analysis()
         return 100.0 * space.dimension + float((cost or {}).get("flops", 0)) / size
 
 

@@ -214,11 +214,23 @@ def begin(task: Task, state: State, generations: ArrayLike) -> Progress:
     progress = Progress(state, state.generation, until, reason.astype(jnp.int32), None, hits)
     if task.every is None:
         return progress
-    strategy, dtype = task.strategy.stages[0], task.strategy.space.dtype
-    x = jax.ShapeDtypeStruct((strategy.population_size, strategy.space.dimension), dtype)
-    fitness = jax.ShapeDtypeStruct(x.shape[:1], dtype)
-    shapes = jax.eval_shape(functools.partial(_record, task, strategy), state, state, x, fitness)
-    return dataclasses.replace(progress, record=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+    space = task.strategy.space
+
+    def shapes(stage):
+        x = jax.ShapeDtypeStruct((stage.population_size, space.dimension), space.dtype)
+        fitness = jax.ShapeDtypeStruct(x.shape[:1], space.dtype)
+        return jax.eval_shape(functools.partial(_record, task, stage), state, state, x, fitness)
+
+    first, *others = task.strategy.stages
+    record = shapes(first)
+    for stage in others if task.record is not None else ():
+        other = shapes(stage)
+        if jax.tree.flatten(other) != jax.tree.flatten(record):
+            raise ValueError(
+                f"record=... must return the same shapes and dtypes for populations of every size that the strategy has, got "
+                f"{record.custom} for {first.population_size} candidates and {other.custom} for {stage.population_size}."
+            )
+    return dataclasses.replace(progress, record=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), record))
 
 
 def record_buffer(progress: Progress, rows: int) -> Any:
@@ -299,7 +311,7 @@ def _written(task: Task, progress: Progress, records: Any, batched: bool) -> Any
     row = jnp.maximum(progress.state.generation - 1 - progress.start, 0) // task.every
     if not batched:
         return jax.tree.map(lambda r, new: _write(r, new, row), records, progress.record)
-    if len(task.strategy.stages) == 1:  # runs keep step, but for those that have stopped
+    if task.strategy.pending(progress.state) is None:  # of one stage: runs keep step, but for those that have stopped
         return jax.tree.map(lambda r, new: _write(r, new, row.max()), records, progress.record)
     lane = jnp.arange(row.shape[0], dtype=jnp.int32)
     return jax.tree.map(lambda r, new: r.at[row, lane].set(new) if r.shape[0] else r, records, progress.record)

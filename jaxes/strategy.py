@@ -138,6 +138,8 @@ def clean(fitness: jax.Array) -> jax.Array:
 def found(owner: str, space: Space, solutions: Any, fitness: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Flat solutions (n, d), each leaf of which has a leading axis n, and their fitness (n,), without NaN."""
     x, told = jax.vmap(space.encode)(points(owner, space, "solutions", solutions)), clean(jnp.asarray(fitness, space.dtype))
+    if not len(x):
+        raise ValueError(f"{owner}(solutions=...) must be at least one, got none.")
     if told.shape != (len(x),):
         raise ValueError(f"{owner}(fitness=...) must be ({len(x)},), one for each of the solutions, got {told.shape}.")
     return x, told

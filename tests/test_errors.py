@@ -209,6 +209,12 @@ CASES = {
         "run(history=...) must be at least 0",
         "-1",
     ),
+    "record of populations": (
+        lambda: minimize(exact, Box(-1.0, 1.0, shape=3), record=lambda state, population, fitness: fitness),
+        ValueError,
+        "record=... must return the same shapes and dtypes for populations of every size",
+        "shape=(7,)",
+    ),
     "record without history": (lambda: run(STRATEGY, exact, 0, 1, record=print), ValueError, "needs history=True", ""),
     "option as a number": (lambda: run(STRATEGY, exact, 0, 1, maximise=1), TypeError, "maximise must be True or False", "1"),
     "unknown run option": (lambda: run(STRATEGY, exact, 0, 1, verbose=1), TypeError, "verbose", ""),

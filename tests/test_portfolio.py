@@ -83,6 +83,16 @@ def test_the_easiest_interval_is_halved():
     assert state.best_fitness < f(grid).min() + 1e-4
 
 
+def test_a_flat_axis_is_searched_where_least_is_known():
+    """A hundred points of an axis find a well of a tenth of it, unless they crowd where they began."""
+    strategy = AxisSearch(Box(0.0, 1.0))
+    keys = jax.random.split(jax.random.key(0), 20)
+    found = jax.vmap(lambda key: run(strategy, lambda x: jnp.where(jnp.abs(x - 0.67) < 0.05, -1.0, 0.0), key, 99))(keys)
+    assert (found.fitness == -1).all()
+    nothing = run(strategy, lambda x: 0.0 * x, 0, 99).state.places[0]
+    assert jnp.diff(nothing[nothing <= 1]).max() <= 1 / 64  # a hundred points: the widest was halved each time
+
+
 def test_an_infinite_side_is_searched_around_the_start():
     space = Box([-np.inf, -np.inf, 0.0], [np.inf, 1.0, np.inf])
     strategy = AxisSearch(space, start=np.float32([3.0, 0.5, 2.0]), sigma=2.0)

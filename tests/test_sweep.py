@@ -64,6 +64,32 @@ def test_runs_that_are_not_begun_look_like_others(monkeypatch):
     restart = jaxes.Restart(STRATEGY, policy="plain")
     restarts = sweep(restart, exact, 0, 20, over={"strategy.mutation_rate": [0.5, 1.0]}).runs
     assert np.all(restarts.state.generation == 0)  # with keys in it
+    members = jaxes.Restart(CMAES(box(), lam=6, sigma=1.0), policy="ipop")
+    assert np.all(sweep(members, exact, 0, 20, over={"strategy.sigma": [0.5, 1.0]}).runs.population_size == 6)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name", "values"),
+    [
+        (jaxes.Restart(CMAES(box(), lam=6, sigma=1.0), policy="ipop", doublings=1), "strategy.sigma", [0.1, 0.5, 1.0, 2.0]),
+        (jaxes.Portfolio(box(), start=[0.5, 0.0, 0.0], sigma=1.0, doublings=0), "start", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.5]]),
+    ],
+    ids=["Restart", "Portfolio"],
+)
+def test_numbers_of_what_members_are_made_of(strategy, name, values):
+    """Members check what they are made of: four numbers for four runs are not one for each of three coordinates."""
+
+    def rough(x):
+        return shifted_sphere(x) + jnp.prod(x)
+
+    result = sweep(strategy, rough, 0, 300, over={name: values}, stop={"evaluations": 120}, history=True)
+    for i, cell in enumerate(result.cells):
+        alone = jaxes.minimize(
+            rough, strategy=cell, generations=300, key=jax.random.fold_in(jax.random.key(0), 0), stop={"evaluations": 120}
+        )
+        assert result.runs.evaluations[i, 0] == alone.evaluations
+        np.testing.assert_allclose(result.runs.fitness[i, 0], alone.fitness, rtol=1e-3)
+        assert result.runs.history.evaluations[i, 0].max() == alone.evaluations
 
 
 def test_one_compile_per_static_setting():

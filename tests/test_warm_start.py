@@ -71,8 +71,6 @@ def test_every_gaussian_strategy_can_begin_there(name, x64):
         np.testing.assert_array_equal(strategy._deviations(state), strategy._deviations(begun))
     elif name == "LMMAES":
         np.testing.assert_allclose(deviations, np.exp(np.log(expected).mean()), rtol=1e-9)
-    elif name == "CRFMNES":  # whose random vector comes on top
-        np.testing.assert_allclose(deviations, expected * np.sqrt(1 + np.square(begun.vector)), rtol=1e-9)
     else:
         np.testing.assert_allclose(deviations, expected, rtol=1e-9)
     population, state = strategy.ask(state)
@@ -252,6 +250,8 @@ def test_what_cannot_be_injected():
         (lambda s, x, f: s.warm_start(s.init(0), x, f[:5]), r"CMAES.warm_start\(fitness=...\) must be \(60,\), one for each"),
         (lambda s, x, f: s.warm_start(s.init(0), x + 1, f), r"CMAES.warm_start\(solutions=...\) must be finite and lie inside"),
         (lambda s, x, f: s.warm_start(s.init(0), x[:, :2], f), r"CMAES.warm_start\(solutions=...\)"),
+        (lambda s, x, f: s.warm_start(s.init(0), x[:0], f[:0]), r"CMAES.warm_start\(solutions=...\) must be at least one"),
+        (lambda s, x, f: DE(s.space).warm_start(0, x[:0], f[:0]), r"DE.warm_start\(solutions=...\) must be at least one"),
         (
             lambda s, x, f: s.warm_start(s.init(0), x[:5], f[:5]),
             r"share=...\) leaves none of 5 .* at least 1 / 5, got 0.1",

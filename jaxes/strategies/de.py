@@ -137,7 +137,7 @@ class Differential(Sized):
             a state for `ask`, or for `run(state=...)`.
 
         Raises:
-            ValueError: solutions that are none of the space, or of another number than fitness values.
+            ValueError: no solutions, solutions that are none of the space, or of another number than fitness values.
         """
         x, fitness = found(f"{type(self).__name__}.warm_start", self.space, solutions, fitness)
         best = x[truncation(fitness, min(len(x), self.population_size))[1]]

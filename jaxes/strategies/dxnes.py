@@ -216,7 +216,9 @@ class CRFMNES(Gaussian):
 
     def _fitted(self, state, steps, width):
         scale, scales = fitted_deviations(steps, width)
-        return dataclasses.replace(state, sigma=scale, scales=scales)
+        scales = scales / _spread(state.vector, jnp.ones_like(scales))
+        size = _size(state.vector, scales)
+        return dataclasses.replace(state, sigma=scale * size, scales=scales / size)
 
     def _points(self, state, z):
         square = jnp.sum(jnp.square(state.vector))
@@ -315,17 +317,22 @@ def _spread(vector: jax.Array, scales: jax.Array) -> jax.Array:
     return scales * jnp.sqrt(1 + jnp.square(vector))
 
 
+def _size(vector: jax.Array, scales: jax.Array) -> jax.Array:
+    """() the 2d-th root of the determinant of D (1 + v v^T) D."""
+    return jnp.exp(jnp.mean(jnp.log(scales)) + jnp.log1p(jnp.sum(jnp.square(vector))) / (2 * vector.shape[0]))
+
+
 def _normalised(state: CRFMNESState, vector: jax.Array, scales: jax.Array) -> CRFMNESState:
     """The state with D and v of a matrix of determinant 1, in numbers that rounding resolves; else with the old ones.
 
     They are the old ones as well where no step is longer than a few times the rounding of the mean: there, ranks say nothing,
     and after thousands of generations of that, D and v would belong to a long thin ridge.
     """
-    d, eps = vector.shape[0], float(jnp.finfo(vector.dtype).eps)
+    eps = float(jnp.finfo(vector.dtype).eps)
     unit, length = _unit(vector)
     vector = unit * jnp.minimum(length, eps**-0.5)
     scales = jnp.maximum(scales, eps * scales.max())
-    scales = scales / jnp.exp(jnp.mean(jnp.log(scales)) + jnp.log1p(jnp.sum(jnp.square(vector))) / (2 * d))
+    scales = scales / _size(vector, scales)
     resolved = jnp.max(state.sigma * _spread(vector, scales)) > 4 * eps * jnp.abs(state.mean).max()
     usable = jnp.isfinite(scales).all() & jnp.isfinite(vector).all() & resolved
     vector, scales = jnp.where(usable, vector, state.vector), jnp.where(usable, scales, state.scales)
