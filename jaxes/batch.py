@@ -394,7 +394,7 @@ class Gathering:
             jax.ShapeDtypeStruct(np.shape(leaf)[0 if axis is None else 1 :], jnp.result_type(leaf))
             for leaf, axis in zip(leaves, axes, strict=True)
         ]
-        self.task = structure.unflatten(shapes)  # of one run: what makes members of a strategy refuses leaves of many
+        self.task = jax.tree.unflatten(structure, shapes)  # of one run: what makes members of a strategy refuses leaves of many
         self.total, self.shares = total, shares
         self.sizes: list[int] = []
         jax.eval_shape(lambda task: self.sizes.extend(stage.population_size for stage in task.strategy.stages), self.task)
