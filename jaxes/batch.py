@@ -389,15 +389,13 @@ class Gathering:
     """Which runs go on together: those that are in the stage in which most of them wait. Each device has some of them."""
 
     def __init__(self, task: Task, axes: Axes, total: int, shares: int):
-        leaves, structure = jax.tree.flatten(task)
-        shapes = [
-            jax.ShapeDtypeStruct(np.shape(leaf)[0 if axis is None else 1 :], jnp.result_type(leaf))
-            for leaf, axis in zip(leaves, axes, strict=True)
-        ]
-        self.task = jax.tree.unflatten(structure, shapes)  # of one run: what makes members of a strategy refuses leaves of many
+        self.task, self.axes = task, axes
         self.total, self.shares = total, shares
         self.sizes: list[int] = []
-        jax.eval_shape(lambda task: self.sizes.extend(stage.population_size for stage in task.strategy.stages), self.task)
+        if isinstance(task.strategy, Staged):  # what makes its members refuses leaves of many runs
+            jax.eval_shape(lambda task: self.sizes.extend(stage.population_size for stage in task.strategy.stages), self._one)
+        else:
+            self.sizes.append(task.strategy.population_size)
         self.wasted = np.zeros(len(self.sizes), np.int64)  # candidates of runs that were in a stage's batch, but not in it
         self.used = 0  # and of all that were in it
         self.going_on = False  # whether those that were gathered are to go on
@@ -476,6 +474,16 @@ class Gathering:
         return wasted * self._operations / self.shares if wasted > 0 else 0.0
 
     @functools.cached_property
+    def _one(self) -> Task:
+        """The task of one run, of which shapes alone are known."""
+        leaves, structure = jax.tree.flatten(self.task)
+        shapes = [
+            jax.ShapeDtypeStruct(np.shape(leaf)[0 if axis is None else 1 :], jnp.result_type(leaf))
+            for leaf, axis in zip(leaves, self.axes, strict=True)
+        ]
+        return jax.tree.unflatten(structure, shapes)
+
+    @functools.cached_property
     def _operations(self) -> float:
         """Floating-point operations of one candidate: the objective's, as XLA counts them, and a guess at the strategy's."""
         space, size = self.task.strategy.space, max(self.sizes)
@@ -485,7 +493,7 @@ class Gathering:
         def measure(task, x, key):
             return task.objective.measure(task.strategy.space, x, key, task.args)
 
-        cost = jax.jit(measure).lower(self.task, x, key).cost_analysis()
+        cost = jax.jit(measure).lower(self._one, x, key).cost_analysis()
         return 100.0 * space.dimension + float((cost or {}).get("flops", 0)) / size
 
 
