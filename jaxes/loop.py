@@ -89,7 +89,8 @@ def run(
         args: any pytree of arrays, handed to the objective; can be batched and changed without a new program.
         stop: a `Stop`, or a dict of its arguments.
         history: False, True (a record every generation) or k (every k generations): `Result.history`.
-        record: a function of (state, population, fitness) whose pytree is recorded too, as `history.custom`.
+        record: a function of (state, population, fitness) whose pytree is recorded too, as `history.custom`; of one shape,
+            also where a strategy has populations of several sizes, such as `Restart` and the default of `minimize`.
         targets: (t,) fitness values; `Result.hits` then tells which evaluation first reached each. This takes the memory of
             t integers a run, whatever the number of generations. With `state`, evaluations are counted from the run's own
             beginning, and hits before it went on are not known.
